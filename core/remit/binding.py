@@ -1,0 +1,98 @@
+"""Bindings: which credential a tool call runs under.
+
+A binding lives in a `ContextVar`. It is either for a block of plain Python, or for one call of one
+capability, the form that adapters use: then the tool's body runs with nothing bound, so that what
+the tool starts (another agent, a callback, a background task) inherits no authority.
+
+Threads that a tool starts by itself begin with an empty context: nothing bound, nothing allowed.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from contextvars import Token
+    from types import TracebackType
+
+    from remit.secrets import Secret
+
+__all__ = ["Admission", "Binding", "BoundScope", "Call", "current_binding", "unbound"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that wants to be allowed."""
+
+    capability: str
+    arguments: Mapping[str, Any]
+    """What the caller passes, by parameter name; whoever decides takes a private copy."""
+    defaults: Mapping[str, Any] | None = None
+    """What the tool takes for parameters that were not passed."""
+    secrets: Collection[str] = ()
+    """The names of the secrets that the tool wants."""
+    problem: str | None = None
+    """Why the arguments do not fit the tool, when they do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A call that was allowed, and what it takes to run it."""
+
+    arguments: dict[str, Any]
+    """The private copy that was checked: the tool runs on these very values."""
+    defaults: dict[str, Any]
+    """The private copy of the defaults that were checked."""
+    secrets: Mapping[str, Secret]
+    """Secret name to secret, for those the call asked for."""
+    recheck: Callable[[], None]
+    """Raises `Denied` when the credential has since expired, been revoked or closed."""
+    settle: Callable[[BaseException | None], None]
+    """Records the outcome, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Leads a guarded function to the one who decides about its calls."""
+
+    admit: Callable[[Call], Admission]
+    """Returns the admission of one call, or raises `Denied`."""
+    capability: str | None = None
+    """The one capability that a call-scoped binding is for; None for a block."""
+
+
+_current: Final[ContextVar[Binding | None]] = ContextVar("remit_binding", default=None)
+current_binding: Final = _current.get
+
+
+class BoundScope:
+    """Sets the binding on entry and puts the former one back on exit."""
+
+    __slots__ = ("_binding", "_token")
+
+    def __init__(self, binding: Binding | None) -> None:
+        self._binding = binding
+        self._token: Token[Binding | None] | None = None
+
+    @property
+    def binding(self) -> Binding | None:
+        """What is bound inside."""
+        return self._binding
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._binding)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            _current.reset(self._token)
+            self._token = None
+
+
+def unbound() -> BoundScope:
+    """Return a context in which nothing is bound, for code that must not inherit the caller's authority."""
+    return BoundScope(None)

@@ -1,0 +1,181 @@
+"""Python values as JSON: the private copy a tool runs on, and the form that is checked.
+
+`snapshot` walks the arguments of a call once and returns both, so that the checked form is that of
+the very objects the tool will get, whatever another thread does to the caller's originals.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import sys
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from math import isfinite
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from uuid import UUID
+
+from remit.encoding.failure import ArgumentError, EncodingError
+from remit.encoding.numbers import admissible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["MAX_DEPTH", "MAX_SIZE", "JsonObject", "JsonValue", "snapshot"]
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+JsonObject: TypeAlias = "dict[str, JsonValue]"
+
+MAX_DEPTH: Final = 64
+"""How deeply the arguments of a call may nest."""
+MAX_SIZE: Final = 1 << 20
+"""How large the arguments of a call may be: characters plus values, in all."""
+
+_SAFE: Final = 2**53
+
+
+class _Snapshot:
+    """One walk over a call's arguments, with what is left of its size."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MAX_SIZE
+
+    def _spend(self, size: int) -> None:
+        self._left -= size + 1
+        if self._left < 0:
+            raise EncodingError("is too large")
+
+    def take(self, value: object, depth: int) -> tuple[Any, JsonValue]:
+        """Return a private copy of `value` and the JSON form of that copy."""
+        kind = type(value)
+        if kind is str:
+            return self._text(value), value  # type: ignore[arg-type, return-value]  # kind is str
+        if kind is int:
+            return value, self._whole(value)  # type: ignore[arg-type]  # kind is int
+        self._spend(0)
+        if value is None or kind is bool:
+            return value, value  # type: ignore[return-value]  # kind is bool
+        if kind is float:
+            if not isfinite(value):  # type: ignore[arg-type]  # kind is float
+                raise EncodingError("is not a finite number")
+            return value, value  # type: ignore[return-value]
+        if depth <= 0:
+            raise EncodingError("nests too deeply")
+        if kind is list or kind is tuple:
+            return self._sequence(value, depth)  # type: ignore[arg-type]  # kind is list or tuple
+        if kind is dict:
+            return self._mapping(value, depth)  # type: ignore[arg-type]  # kind is dict
+        return self._other(value, depth)
+
+    def _text(self, value: str) -> str:
+        self._spend(len(value))
+        if not value.isascii():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                raise EncodingError("holds a lone surrogate") from None
+        return value
+
+    def _whole(self, value: int) -> int:
+        self._spend(0)
+        if not (-_SAFE <= value <= _SAFE or admissible(value)):
+            raise EncodingError("is a number that a double cannot represent")
+        return value
+
+    def _sequence(self, value: list[object] | tuple[object, ...], depth: int) -> tuple[Any, JsonValue]:
+        self._spend(len(value))
+        # A list is copied first: its length was just paid for, and another thread may extend it.
+        taken = [self.take(item, depth - 1) for item in value[: self._left]]
+        return type(value)(own for own, _ in taken), [form for _, form in taken]
+
+    def _mapping(self, value: dict[object, object], depth: int) -> tuple[Any, JsonValue]:
+        self._spend(len(value))
+        own: dict[str, Any] = {}
+        forms: JsonObject = {}
+        for name, item in value.copy().items():
+            if type(name) is not str:
+                raise EncodingError("holds a name that is not a string")
+            own[self._text(name)], forms[name] = self.take(item, depth - 1)
+        return own, forms
+
+    def _other(self, value: object, depth: int) -> tuple[Any, JsonValue]:
+        if isinstance(value, Enum):  # members are immutable and shared by design
+            return value, self.take(value.value, depth - 1)[1]
+        if isinstance(value, str | int | float):  # a subclass may lie to the check: take its base value
+            return self.take(_base_value(value), depth)
+        if isinstance(value, datetime | date | time):
+            return value, self._text(value.isoformat())
+        if isinstance(value, Decimal):
+            return value, self._decimal(value)
+        if type(value) is UUID or isinstance(value, PurePath):
+            return value, self._text(str(value))
+        own = _private(value)
+        fields = _fields(own)
+        if fields is None:
+            raise EncodingError(f"has no JSON form (it is a {type(value).__name__})")
+        forms: JsonObject = {name: self.take(item, depth - 1)[1] for name, item in fields}
+        root = forms.get("root")
+        return own, root if getattr(type(own), "__pydantic_root_model__", False) else forms
+
+    def _decimal(self, value: Decimal) -> JsonValue:
+        if not value.is_finite() or abs(value.adjusted()) > 400 or not admissible(value):  # noqa: PLR2004 - beyond any double
+            raise EncodingError("is a number that a double cannot represent")
+        return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _base_value(value: str | float) -> object:
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    return float.__float__(value)
+
+
+def _private(value: object) -> object:
+    """Return a deep copy of `value`, whose class may have its own idea of copying."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - a foreign __deepcopy__ may raise anything; then nothing can be checked
+        raise EncodingError(f"cannot be copied (it is a {type(value).__name__})") from None
+
+
+def _fields(value: object) -> Iterable[tuple[str, object]] | None:
+    """Return the fields of a dataclass or a pydantic model as they are, not as it dumps them.
+
+    A model's own serializers may leave out or disguise what the tool would read.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    pydantic = sys.modules.get("pydantic")  # whoever holds a model has imported it
+    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+        extra: dict[str, object] = getattr(value, "__pydantic_extra__", None) or {}
+        return [*vars(value).items(), *extra.items()]
+    return None
+
+
+def snapshot(arguments: dict[str, object]) -> tuple[dict[str, Any], JsonObject]:
+    """Return a private copy of `arguments` and its JSON form.
+
+    Strings, numbers, booleans, null, lists, tuples and objects are themselves; enums are their
+    values; dates are ISO 8601; a `Decimal` is the number it denotes; UUIDs and paths are their
+    text; dataclasses and pydantic models are objects of their fields.
+
+    Raises:
+        ArgumentError: when an argument has no JSON form, is not finite, a double would change it,
+            or the whole is too large or too deep.
+    """
+    walk = _Snapshot()
+    own: dict[str, Any] = {}
+    forms: JsonObject = {}
+    for name, value in arguments.items():
+        try:
+            own[name], forms[name] = walk.take(value, MAX_DEPTH)
+        except EncodingError as error:
+            raise ArgumentError(name, str(error)) from None
+        except RecursionError:
+            raise ArgumentError(name, "nests too deeply") from None
+    return own, forms

@@ -1,0 +1,339 @@
+"""The funnel: every decision about a call is made here, step by numbered step.
+
+::
+
+    1-2  verify    the chain's shape, size, signatures and links       (cached by the exact tokens)
+    3    times     of every link, by the guard's clock
+    4    bearer    agent, session, task and audience, of every link
+    5    allow     capability, arguments and secrets, on every link
+    6    revoked   no link, agent or key of the chain
+    7    prove     possession: the private key at hand, or a proof where a boundary was crossed
+    8    charge    the limits of every link, all or nothing
+    9    record    the decision; what cannot be recorded is denied
+    10   resolve   the secrets that the tool wants
+    11   run       the tool, on the private copy of the arguments that was checked
+    12   record    the outcome
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from remit.binding import Admission
+from remit.checks import (
+    Bearer,
+    argument_denied,
+    charges_of,
+    check_arguments,
+    check_audience,
+    check_bearer,
+    check_secret,
+    check_times,
+    grant_of,
+)
+from remit.credential import Credential
+from remit.encoding import ArgumentError, canonicalize, snapshot
+from remit.errors import CapabilityDenied, Denied, SecretDenied, TokenRejected, shown
+from remit.names import read_clock
+from remit.permit import Permit
+from remit.proof import Presentation, read_presentation, verify_proof
+from remit.secrets import Secret
+from remit.trail import Entry
+
+if TYPE_CHECKING:
+    from remit.binding import Call
+    from remit.checks import ChainGrant
+    from remit.encoding import JsonObject
+    from remit.ledger import Ledger
+    from remit.names import Clock
+    from remit.proof import Proof, ProofPolicy
+    from remit.secrets import Secrets
+    from remit.trail import Trail
+    from remit.verify import ChainVerifier, VerifiedChain
+
+__all__ = ["Case", "Enforcement"]
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Case:
+    """One call on its way through the funnel; each step fills in what the next one needs."""
+
+    source: object
+    """A credential, a presentation, or bare tokens."""
+    call: Call
+    bearer: Bearer
+    now: float
+    needs_proof: bool = False
+    """Whether the call crossed a boundary."""
+    nonce: str | None = None
+    proof: Proof | None = None
+    chain: VerifiedChain = field(init=False)
+    grant: ChainGrant = field(init=False)
+    arguments: dict[str, Any] = field(init=False)
+    """The private copy of what the caller passed."""
+    forms: JsonObject = field(init=False)
+    """Its JSON form."""
+    defaults: dict[str, Any] = field(init=False)
+    """The private copy of the defaults that some link names."""
+    default_forms: JsonObject = field(init=False)
+    """Their JSON form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """Makes the decisions of one guard."""
+
+    verifier: ChainVerifier
+    ledger: Ledger
+    secrets: Secrets
+    trail: Trail
+    clock: Clock
+    proofs: ProofPolicy
+    require_chain_audience: bool
+
+    def permit(self, case: Case) -> Permit:
+        """Return the permit for one call, having charged and recorded it: steps 1 to 9.
+
+        Raises:
+            Denied: with the code of the first step that failed.
+        """
+        call_id = self.trail.new_call()
+        try:
+            self.evaluate(case)
+            self._charge(case)
+        except Denied as denial:
+            self.record_decision(case, call_id, denial)
+            raise
+        self.record_decision(case, call_id, None)
+        return Permit.make(
+            self, case.chain, case.grant, arguments=case.arguments, forms=case.forms, call_id=call_id
+        )
+
+    def admit(self, case: Case) -> Admission:
+        """Return what it takes to run one call: steps 1 to 10."""
+        permit = self.permit(case)
+        return self._admission(permit, case)
+
+    def validate(self, case: Case, capability: str | None) -> VerifiedChain:
+        """Return the chain of a token that is good, steps 1 to 4 and 6; recorded as a decision."""
+        call_id = self.trail.new_call()
+        try:
+            self.identify(case)
+            if capability is not None:
+                grant_of(case.chain, _name(capability))
+            self.check_revoked(case.chain)
+        except Denied as denial:
+            self.record_decision(case, call_id, denial)
+            raise
+        self.record_decision(case, call_id, None)
+        return case.chain
+
+    def secret(self, case: Case, name: str) -> Secret:
+        """Return a secret outside a call: steps 1 to 7 for the capability it is used from, and 10."""
+        call_id, tool = self.trail.new_call(), case.call.capability
+        try:
+            self.identify(case)
+            grant_of(case.chain, _name(tool))
+            if not isinstance(name, str):
+                raise SecretDenied("secret_denied", f"A secret's name is needed, not {shown(name)}.")
+            check_secret(case.chain, name, tool)
+            self.check_revoked(case.chain)
+            check_possession(case.source)
+        except Denied as denial:
+            entry = Entry(case.now, call_id, getattr(case, "chain", None), tool)
+            self.trail.secret(entry, name, denial)
+            raise
+        return self.resolve(case.chain, name, tool, call_id)
+
+    def evaluate(self, case: Case) -> None:
+        """Steps 1 to 7: everything that neither charges nor records."""
+        self.identify(case)
+        self._allow(case)
+        self.check_revoked(case.chain)
+        self._prove(case)
+
+    def identify(self, case: Case) -> None:
+        """Steps 1 to 4: whose chain it is, and that it may be used now, here, by them."""
+        if case.needs_proof:
+            case.source = read_presentation(case.source)
+        chain = case.chain = self.verifier.verify(_tokens(case.source))
+        check_times(chain, case.now)
+        check_bearer(chain, case.bearer)
+        check_audience(chain, self.proofs.audiences, required=self.require_chain_audience)
+
+    def _allow(self, case: Case) -> None:
+        """Step 5: the call is granted by every link."""
+        call = case.call
+        grant = case.grant = grant_of(case.chain, _name(call.capability))
+        if call.problem is not None:
+            raise argument_denied(grant.name, call.problem, None)
+        case.arguments, case.forms = _private(grant.name, call.arguments)
+        case.defaults, case.default_forms = _named_defaults(grant, call)
+        check_arguments(grant, case.forms, case.default_forms)
+        for secret in call.secrets:
+            check_secret(case.chain, secret, grant.name)
+
+    def check_revoked(self, chain: VerifiedChain) -> None:
+        """Step 6: nothing of the chain was revoked, and the ledger can say so."""
+        found = self.ask_ledger(lambda: self.ledger.revoked(chain.subjects))
+        for revocation in found:
+            for position, link in enumerate(chain.links):
+                if revocation.concerns(link.id, link.agent_name, link.issued_at):
+                    raise TokenRejected("token_revoked", "The token was revoked.", link=position)
+
+    def _prove(self, case: Case) -> None:
+        """Step 7: whoever calls has the private key that the leaf names."""
+        if isinstance(case.source, Presentation):
+            case.proof = verify_proof(
+                case.source.proof,
+                case.chain,
+                tool=case.grant.name,
+                arguments=case.forms,
+                now=int(case.now),
+                nonce=case.nonce,
+                policy=self.proofs,
+            )
+        else:
+            check_possession(case.source)
+
+    def _charge(self, case: Case) -> None:
+        """Step 8: every limit of every link has room for the call, and the proof is new."""
+        if case.proof is None and not case.grant.limits:
+            return
+        charges = charges_of(case.chain, case.grant, {**case.default_forms, **case.forms})
+        self.ask_ledger(lambda: self.ledger.commit(charges, case.proof, case.now))
+
+    def ask_ledger(self, question: Callable[[], T]) -> T:
+        """Return what the ledger answers.
+
+        Raises:
+            Denied: the ledger's own refusal, or `ledger_unavailable` when it fails otherwise.
+        """
+        try:
+            return question()
+        except Denied:
+            raise
+        except Exception as error:
+            raise TokenRejected(
+                "ledger_unavailable", "The ledger does not answer, so the call is denied."
+            ) from error
+
+    def record_decision(self, case: Case, call_id: str | None, denial: Denied | None) -> None:
+        """Step 9."""
+        if call_id is not None:
+            entry = Entry(case.now, call_id, getattr(case, "chain", None), case.call.capability)
+            self.trail.decided(entry, getattr(case, "forms", None), denial)
+
+    def _admission(self, permit: Permit, case: Case) -> Admission:
+        """Step 10: the secrets that the tool wants."""
+        try:
+            secrets = {
+                name: self.resolve(case.chain, name, permit.capability, permit.call_id)
+                for name in case.call.secrets
+            }
+        except Denied as denial:
+            self.settle(permit, denial)
+            raise
+        return Admission(
+            arguments=case.arguments,
+            defaults=case.defaults,
+            secrets=secrets,
+            recheck=partial(self.recheck, case.chain, case.source),
+            settle=partial(self.settle, permit),
+        )
+
+    def resolve(self, chain: VerifiedChain, name: str, tool: str, call_id: str | None) -> Secret:
+        """Return a secret that was found to be granted; whether it could be had is recorded."""
+        entry = Entry(read_clock(self.clock), call_id, chain, tool)
+        try:
+            value, backend = self.secrets.fetch(name)
+        except Denied as denial:
+            self.trail.secret(entry, name, denial)
+            raise
+        self.trail.secret(entry, name, None)
+        return Secret(value, name=name, backend=backend, token_id=chain.leaf.id, agent=chain.leaf.agent_name)
+
+    def recheck(self, chain: VerifiedChain, source: object) -> None:
+        """Deny what was allowed before, if its chain has since expired, been revoked or been closed."""
+        check_times(chain, read_clock(self.clock))
+        self.check_revoked(chain)
+        if isinstance(source, Credential):
+            check_possession(source)
+
+    def readmit(self, permit: Permit, call: Call) -> Admission:
+        """Admit the one call that `permit` is for: it was checked, charged and recorded already."""
+        case = Case(None, call, Bearer(), read_clock(self.clock))
+        case.chain = permit.verified_chain
+        try:
+            self.recheck(case.chain, None)
+            self._allow(case)
+            if canonicalize(case.forms) != permit.canonical_arguments or case.grant.name != permit.capability:
+                raise CapabilityDenied(
+                    "not_bound", "The permit is for another call than this one.", capability=case.grant.name
+                )
+            permit.use()
+        except Denied as denial:
+            self.record_decision(case, self.trail.new_call(), denial)
+            raise
+        return self._admission(permit, case)
+
+    def settle(self, permit: Permit, error: BaseException | None) -> None:
+        """Step 12: record the outcome of a permitted call, once."""
+        if permit.call_id is not None and permit.settled():
+            now = read_clock(self.clock)
+            self.trail.settled(Entry(now, permit.call_id, permit.verified_chain, permit.capability), error)
+
+
+def check_possession(source: object) -> None:
+    """Step 7 where no boundary was crossed: the credential is open and holds its private key."""
+    if not isinstance(source, Credential):
+        raise TokenRejected("proof_missing", "A bare token proves nothing; a credential is needed.")
+    if source.closed:
+        raise TokenRejected("credential_closed", "The credential was closed.")
+    if not source.has_key:
+        raise TokenRejected(
+            "proof_missing", "The credential holds no private key; its holder must present a proof instead."
+        )
+
+
+def _tokens(source: object) -> tuple[str, ...]:
+    if isinstance(source, Credential):
+        if source.closed:
+            raise TokenRejected("credential_closed", "The credential was closed.")
+        return source.chain
+    if isinstance(source, Presentation):
+        return source.chain
+    if isinstance(source, str):
+        return (source,)
+    if isinstance(source, list | tuple):
+        return tuple(source)
+    raise TokenRejected("token_malformed", f"A token is needed, not {shown(source)}.")
+
+
+def _name(capability: object) -> str:
+    if not isinstance(capability, str):
+        raise CapabilityDenied(
+            "capability_missing", f"A capability's name is needed, not {shown(capability)}."
+        )
+    return capability
+
+
+def _private(capability: str, arguments: object) -> tuple[dict[str, Any], JsonObject]:
+    if not isinstance(arguments, Mapping) or not all(type(name) is str for name in arguments):
+        raise argument_denied(capability, "needs arguments by parameter name", None)
+    try:
+        return snapshot(dict(arguments))
+    except ArgumentError as error:
+        problem = f"has an argument {shown(error.argument)} that {error}"
+        raise argument_denied(capability, problem, error.argument) from None
+
+
+def _named_defaults(grant: ChainGrant, call: Call) -> tuple[dict[str, Any], JsonObject]:
+    """Return the defaults that some link constrains or charges; the others do not count as passed."""
+    named = {name: value for name, value in (call.defaults or {}).items() if name in grant.named}
+    return _private(grant.name, named) if named else ({}, {})

@@ -1,0 +1,183 @@
+"""What is asked for when a token is issued or delegated, checked for sense once for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from remit.capability import SECRET_PREFIX, Capability, Limit
+from remit.constraints import OneOf
+from remit.errors import ConfigError, shown
+from remit.keys import HolderKey, PublicKey, public_key
+from remit.names import check_name
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Capabilities", "Grant", "Secrets", "build_grant", "check_audience", "check_depth", "holder_of"]
+
+Capabilities: TypeAlias = "Iterable[str | Capability]"
+"""Capabilities to grant; a bare name allows any arguments."""
+Secrets: TypeAlias = "Iterable[str] | Mapping[str, Iterable[str]]"
+"""Secrets to grant; names alone are resolvable from every capability granted beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The part of a token that says what may be done."""
+
+    tools: dict[str, Capability]
+    delegate_only: tuple[str, ...]
+    limits: dict[str, Limit]
+
+
+def build_grant(
+    capabilities: object,
+    secrets: object,
+    delegate_only: object,
+    limits: object,
+    *,
+    parent: Mapping[str, Capability] | None = None,
+) -> Grant:
+    """Return the grant that the keywords of `issue` or `delegate` describe.
+
+    Args:
+        capabilities: names and `Capability` objects, at least one, each name once.
+        secrets: names, or names mapped to the capabilities they may be resolved from.
+        delegate_only: names that may be passed on but not used; one that is not among
+            `capabilities` is granted as well.
+        limits: capability name to `Limit`.
+        parent: the parent's capabilities when delegating: a secret given by name alone is then
+            resolvable from those granted capabilities from which the parent may resolve it.
+
+    Raises:
+        ConfigError: when something is blank, repeated, empty, or about a capability not granted.
+    """
+    tools: dict[str, Capability] = {}
+    for capability in _each("capabilities", capabilities):
+        _add(tools, capability)
+    held_back = []
+    for item in _each("delegate_only", () if delegate_only is None else delegate_only):
+        name = item.name if isinstance(item, Capability) else item
+        if name not in tools:
+            _add(tools, item)
+        held_back.append(check_name("a delegate_only capability", name))
+    if len(set(held_back)) != len(held_back):
+        raise ConfigError("delegate_only names a capability twice")
+    if not tools:
+        raise ConfigError("capabilities: at least one is needed; a token that grants nothing is no use")
+    limited = _limits(limits, tools)
+    for name, sources in _secret_sources(secrets, tools, parent).items():
+        tools[SECRET_PREFIX + name] = Capability.secret(name, sources)
+    return Grant(tools, tuple(held_back), limited)
+
+
+def _each(what: str, values: object) -> Iterable[Any]:
+    if isinstance(values, str | bytes | Capability) or not isinstance(values, Iterable):
+        raise ConfigError(f"{what} must be a list, not {shown(values)}")
+    return values
+
+
+def _add(tools: dict[str, Capability], item: object) -> None:
+    capability = item if isinstance(item, Capability) else Capability(check_name("a capability", item))
+    if capability.name in tools:
+        raise ConfigError(f"capability {shown(capability.name)} is named twice")
+    if capability.name.startswith(SECRET_PREFIX):
+        raise ConfigError(f"capability {shown(capability.name)}: secrets are granted with secrets=[...]")
+    tools[capability.name] = capability
+
+
+def _limits(limits: object, tools: Mapping[str, Capability]) -> dict[str, Limit]:
+    if limits is None:
+        return {}
+    if not isinstance(limits, Mapping):
+        raise ConfigError(f"limits must map capability names to Limit(...), not {shown(limits)}")
+    for name, limit in limits.items():
+        if name not in tools:
+            raise ConfigError(f"limits: capability {shown(name)} is not granted here")
+        if not isinstance(limit, Limit):
+            raise ConfigError(f"limits of {shown(name)} must be a Limit(...), not {shown(limit)}")
+    return dict(limits)
+
+
+def _secret_sources(
+    secrets: object, tools: Mapping[str, Capability], parent: Mapping[str, Capability] | None
+) -> dict[str, list[str]]:
+    if secrets is None:
+        return {}
+    sources: dict[str, list[str]] = {}
+    for name in _each("secrets", secrets):
+        secret = check_name("a secret's name", name)
+        if secret in sources:
+            raise ConfigError(f"secret {shown(secret)} is named twice")
+        if isinstance(secrets, Mapping):
+            given = [
+                check_name("a capability", tool)
+                for tool in _each(f"secrets of {shown(secret)}", secrets[name])
+            ]
+        else:
+            given = [tool for tool in tools if parent is None or _may_resolve(parent, secret, tool)] or list(
+                tools
+            )
+        missing = [tool for tool in given if tool not in tools]
+        if missing or not given:
+            raise ConfigError(
+                f"secret {shown(secret)}: names no capability that is granted here"
+                + (f" but {shown(missing[0])}" if missing else "")
+            )
+        sources[secret] = given
+    return sources
+
+
+def _may_resolve(parent: Mapping[str, Capability], secret: str, tool: str) -> bool:
+    held = parent.get(SECRET_PREFIX + secret)
+    constraint = held.constraints.get("tool") if held is not None else None
+    return isinstance(constraint, OneOf) and constraint.check(tool)
+
+
+def check_depth(max_depth: object) -> int:
+    """Return `max_depth` when it says how often a token may be passed on.
+
+    Raises:
+        ConfigError: when it is not a whole number of zero or more.
+    """
+    if type(max_depth) is not int or max_depth < 0:
+        raise ConfigError("max_depth must be a whole number of zero or more")
+    return max_depth
+
+
+def check_audience(audience: object) -> tuple[str, ...] | None:
+    """Return `audience`, one name or several, as a tuple.
+
+    Raises:
+        ConfigError: when it is empty, or a name is blank.
+    """
+    if audience is None:
+        return None
+    names = [audience] if isinstance(audience, str) else list(_each("audience", audience))
+    if not names or len(set(map(repr, names))) != len(names):
+        raise ConfigError("audience must name at least one enforcement point, each once")
+    return tuple(check_name("audience", name) for name in names)
+
+
+def holder_of(holder: object) -> tuple[PublicKey, HolderKey | None]:
+    """Return the public key a token is bound to, and its private key when it is made here.
+
+    Args:
+        holder: None for a fresh key, or the holder's public JWK.
+
+    Raises:
+        ConfigError: when it is neither.
+    """
+    from remit.encoding import EncodingError
+
+    if holder is None:
+        key = HolderKey.generate()
+        return key.public, key
+    if not isinstance(holder, Mapping):
+        raise ConfigError(f"holder must be a public JWK, not {shown(holder)}")
+    try:
+        return public_key(holder), None
+    except EncodingError as error:
+        raise ConfigError(f"holder {error}") from None

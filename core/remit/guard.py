@@ -1,0 +1,411 @@
+"""The guard: the one funnel that every check goes through.
+
+Invariants:
+
+- a check returns a `Permit` or raises `Denied`; there is no boolean to forget;
+- every link of the chain is looked at on every call; only signatures are remembered;
+- nothing is charged, recorded as allowed, or resolved before everything before it has passed.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from remit.anchor import check_anchors
+from remit.binding import Admission, Binding, BoundScope, Call
+from remit.checks import MAX_SKEW, Bearer
+from remit.credential import Credential
+from remit.decision import Decision, Token
+from remit.enforce import Case, Enforcement
+from remit.errors import ConfigError, Denied, shown
+from remit.grant import check_audience
+from remit.ledger import MemoryLedger, Revocation
+from remit.names import DEFAULT_MAX_TTL, check_clock, check_name, check_reason, read_clock, seconds
+from remit.proof import ProofPolicy
+from remit.secrets import Secrets
+from remit.trail import Trail
+from remit.verify import ChainVerifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from remit.anchor import TrustAnchor
+    from remit.capability import Limit
+    from remit.grant import Capabilities
+    from remit.grant import Secrets as GrantedSecrets
+    from remit.ledger import Ledger
+    from remit.names import Clock, Duration
+    from remit.permit import Permit
+    from remit.proof import Presentation
+    from remit.record import AuditSink
+    from remit.secrets import Secret
+
+__all__ = ["Guard"]
+
+_PROOF_WINDOW = 30
+
+
+class Guard:
+    """Decides about calls, and leads guarded functions to that decision. Safe for threads.
+
+    Args:
+        trust: the trust anchors of the issuers whose tokens count; never empty.
+        ledger: revocations, use counts and proofs that were seen; in memory by default.
+        secrets: where secrets are kept; the environment by default.
+        audit: where decisions and outcomes are recorded; nowhere by default. With one, a call that
+            cannot be recorded is denied.
+        audience: the names of this enforcement point. A token or proof made for another is denied.
+        clock: seconds since the epoch; `time.time` by default.
+        require_proof_audience: whether a proof must name this enforcement point.
+        require_chain_audience: whether some token of a chain must.
+        max_ttl: the longest lifetime of a root token that counts; seven days by default.
+        proof_window: seconds that a proof's time may lie away from now; 30 by default.
+
+    Raises:
+        ConfigError: when an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        trust: Iterable[TrustAnchor],
+        *,
+        ledger: Ledger | None = None,
+        secrets: Secrets | Mapping[str, str] | None = None,
+        audit: AuditSink | None = None,
+        audience: str | Iterable[str] | None = None,
+        clock: Clock | None = None,
+        require_proof_audience: bool = False,
+        require_chain_audience: bool = False,
+        max_ttl: Duration = DEFAULT_MAX_TTL,
+        proof_window: Duration = _PROOF_WINDOW,
+    ) -> None:
+        audiences = frozenset(check_audience(audience) or ())
+        if (require_proof_audience or require_chain_audience) and not audiences:
+            raise ConfigError(
+                "an audience that is required needs audience=..., the name of this enforcement point"
+            )
+        if audit is not None and not callable(getattr(audit, "record", None)):
+            raise ConfigError("audit must be an audit sink such as MemoryAudit()")
+        if ledger is not None and not callable(getattr(ledger, "commit", None)):
+            raise ConfigError("ledger must be a ledger such as MemoryLedger()")
+        self._clock = time.time if clock is None else check_clock(clock)
+        self._max_ttl = seconds("max_ttl", max_ttl)
+        self._ledger: Ledger = MemoryLedger() if ledger is None else ledger
+        self._trail = Trail(audit)
+        self._enforcement = Enforcement(
+            verifier=ChainVerifier(check_anchors(trust), self._max_ttl),
+            ledger=self._ledger,
+            secrets=secrets if isinstance(secrets, Secrets) else Secrets(secrets),
+            trail=self._trail,
+            clock=self._clock,
+            proofs=ProofPolicy(
+                audiences, bool(require_proof_audience), seconds("proof_window", proof_window)
+            ),
+            require_chain_audience=bool(require_chain_audience),
+        )
+
+    def check(
+        self,
+        credential: Credential,
+        capability: str,
+        arguments: Mapping[str, object],
+        *,
+        agent: str | None = None,
+        session: str | None = None,
+        task: str | None = None,
+    ) -> Permit:
+        """Allow one call of an agent in this process, charge it and record it.
+
+        Args:
+            credential: what the agent holds, private key included.
+            capability: what is to be used.
+            arguments: all arguments of the call, by parameter name.
+            agent: who is calling, where the caller knows; another agent's token is denied.
+            session: the session of the call; needed when the token is bound to one.
+            task: the task of the call; needed when the token is bound to one.
+
+        Returns:
+            A permit, with a private copy of the arguments to run on.
+
+        Raises:
+            Denied: when the call is not allowed; `.code` and `.reason` say why.
+        """
+        return self._enforcement.permit(
+            self._case(credential, Call(capability, arguments), Bearer(agent, session, task))
+        )
+
+    def verify(
+        self,
+        presentation: Presentation | Mapping[str, object],
+        capability: str,
+        arguments: Mapping[str, object],
+        *,
+        nonce: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        task: str | None = None,
+    ) -> Permit:
+        """Allow one call that came over a boundary, with its proof (AAT draft, Section 8).
+
+        Use the permit as a context manager to run a guarded tool under it, once.
+
+        Args:
+            presentation: a `Presentation`, or the draft's object `{"aat_chain": [...], "aat_pop": "..."}`.
+            capability: what is to be used, as the server knows it.
+            arguments: the arguments that will be executed, by parameter name.
+            nonce: what the server asked the caller to put into the proof, if it did.
+            agent: as for `check`.
+            session: as for `check`.
+            task: as for `check`.
+
+        Raises:
+            Denied: when the call is not allowed, or the proof is not one for this call, or was used before.
+        """
+        case = self._case(presentation, Call(capability, arguments), Bearer(agent, session, task))
+        case.nonce = nonce
+        case.needs_proof = True
+        return self._enforcement.permit(case)
+
+    def validate(
+        self,
+        token: str | Sequence[str] | Credential,
+        *,
+        capability: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        task: str | None = None,
+    ) -> Token:
+        """Say what a token is good for: signatures, times, bearer and revocation, and no more.
+
+        This is all that can be said of a token that somebody merely has. It allows no call.
+
+        Args:
+            token: a token, a whole chain, root first, or a credential.
+            capability: a capability that the token must grant, whatever the arguments.
+            agent: as for `check`.
+            session: as for `check`.
+            task: as for `check`.
+
+        Raises:
+            Denied: when the token is not good.
+        """
+        case = self._case(token, Call(capability or "", {}), Bearer(agent, session, task))
+        return Token.of(self._enforcement.validate(case, capability))
+
+    def explain(
+        self,
+        credential: Credential,
+        capability: str,
+        arguments: Mapping[str, object],
+        *,
+        agent: str | None = None,
+        session: str | None = None,
+        task: str | None = None,
+    ) -> Decision:
+        """Say what `check` would say, without charging, recording or allowing anything.
+
+        Limits are not looked at: whether there is room for a call is known when it is charged.
+        """
+        case = self._case(credential, Call(capability, arguments), Bearer(agent, session, task))
+        try:
+            self._enforcement.evaluate(case)
+        except Denied as denial:
+            return Decision.of(capability, getattr(case, "chain", None), denial)
+        return Decision.of(capability, case.chain, None)
+
+    def resolve_secret(
+        self,
+        credential: Credential,
+        name: str,
+        *,
+        tool: str,
+        agent: str | None = None,
+        session: str | None = None,
+        task: str | None = None,
+    ) -> Secret:
+        """Return a secret for use in a tool.
+
+        The token is checked first, then the name; only then is the backend asked.
+
+        Args:
+            credential: what the agent holds.
+            name: the secret's name.
+            tool: the capability from which it is used, which the token must grant as well.
+            agent: as for `check`.
+            session: as for `check`.
+            task: as for `check`.
+
+        Raises:
+            SecretDenied: when the token does not grant it for this tool, or the backend cannot give it.
+            Denied: when the token is not good.
+        """
+        case = self._case(credential, Call(tool, {}, secrets=(name,)), Bearer(agent, session, task))
+        return self._enforcement.secret(case, name)
+
+    def revoke(self, token_id: str, *, reason: str | None = None) -> bool:
+        """Revoke a token, and with it every token derived from it.
+
+        Args:
+            token_id: its `jti`.
+            reason: why; kept with the revocation.
+
+        Returns:
+            True when this is new, False when it was done already.
+
+        Raises:
+            ConfigError: when the identifier is blank.
+            Denied: with `ledger_unavailable`, when the ledger does not answer.
+        """
+        return self.revoke_many([token_id], reason=reason) == 1
+
+    def revoke_many(self, token_ids: Iterable[str], *, reason: str | None = None) -> int:
+        """Revoke several tokens at once; return how many of them had not been revoked before."""
+        if isinstance(token_ids, str | bytes) or not hasattr(token_ids, "__iter__"):
+            raise ConfigError(f"token ids must be a list, not {shown(token_ids)}")
+        now = read_clock(self._clock)
+        entries = [
+            Revocation(
+                revoked_at=now,
+                expires_at=self._expiry(check_name("a token id", token_id), now),
+                token_id=token_id,
+                reason=check_reason(reason),
+            )
+            for token_id in token_ids
+        ]
+        return sum(self._revoke(entries, now))
+
+    def revoke_agent(self, agent: str, *, reason: str | None = None) -> bool:
+        """Revoke every token of an agent that was issued up to now, and all that were derived from them.
+
+        Tokens that are issued to the agent later are not concerned. Clocks of issuers may differ by
+        up to 30 seconds, so a token issued within that time is still taken for an old one.
+
+        Returns:
+            True when this is new, False when it was done already.
+
+        Raises:
+            ConfigError: when the name is blank.
+            Denied: with `ledger_unavailable`, when the ledger does not answer.
+        """
+        now = read_clock(self._clock)
+        entry = Revocation(
+            revoked_at=now,
+            expires_at=int(now) + MAX_SKEW + self._max_ttl,
+            agent=check_name("agent", agent),
+            issued_until=now + MAX_SKEW,
+            reason=check_reason(reason),
+        )
+        return self._revoke([entry], now)[0]
+
+    def _revoke(self, entries: list[Revocation], now: float) -> list[bool]:
+        news = self._enforcement.ask_ledger(lambda: self._ledger.revoke(entries))
+        for entry, is_news in zip(entries, news, strict=True):
+            if is_news:
+                self._trail.revoked(now, entry.subject, entry.reason)
+        return news
+
+    def _expiry(self, token_id: str, now: float) -> int:
+        """Return when a token expires: as it says, if this guard has seen it, else the latest it could."""
+        known = self._enforcement.verifier.expiry_of(token_id)
+        return int(now) + MAX_SKEW + self._max_ttl if known is None else known
+
+    def revocations(self) -> list[Revocation]:
+        """Return what is revoked, newest first."""
+        return self._enforcement.ask_ledger(self._ledger.revocations)
+
+    def purge(self) -> int:
+        """Remove from the ledger what has been expired for more than a day; return the number of entries."""
+        now = read_clock(self._clock)
+        return self._enforcement.ask_ledger(lambda: self._ledger.purge(now))
+
+    def acting_as(
+        self,
+        credential: Credential,
+        *,
+        capability: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        task: str | None = None,
+    ) -> BoundScope:
+        """Return a context in which guarded functions run under `credential`.
+
+        Args:
+            credential: what the agent holds.
+            capability: makes the binding *call-scoped*, as adapters need it: only a function guarded
+                for this capability may use it, and the function's body runs with nothing bound.
+            agent: as for `check`.
+            session: as for `check`.
+            task: as for `check`.
+
+        Raises:
+            ConfigError: when `credential` is none.
+        """
+        if not isinstance(credential, Credential):
+            raise ConfigError(f"acting_as needs a Credential, not {shown(credential)}")
+        bearer = Bearer(agent, session, task)
+
+        def admit(call: Call) -> Admission:
+            return self._enforcement.admit(self._case(credential, call, bearer))
+
+        return BoundScope(
+            Binding(admit, None if capability is None else check_name("capability", capability))
+        )
+
+    @contextmanager
+    def task(
+        self,
+        credential: Credential,
+        *,
+        task: str,
+        capabilities: Capabilities,
+        agent: str | None = None,
+        secrets: GrantedSecrets | None = None,
+        ttl: Duration | None = None,
+        limits: Mapping[str, Limit] | None = None,
+        max_depth: int = 0,
+    ) -> Iterator[Credential]:
+        """Delegate a credential for one task, bind it for the block, and revoke it at its end.
+
+        It is revoked however the block ends. The parent must have depth left to delegate.
+
+        Args:
+            credential: the parent.
+            task: the task's name, to which the child is bound.
+            capabilities: as for `Credential.delegate`.
+            agent: the child's agent; the parent's by default.
+            secrets: as for `Credential.delegate`.
+            ttl: as for `Credential.delegate`.
+            limits: as for `Credential.delegate`.
+            max_depth: as for `Credential.delegate`.
+
+        Raises:
+            AttenuationError: when the child would be wider than its parent.
+            ConfigError: when an argument makes no sense.
+        """
+        if not isinstance(credential, Credential):
+            raise ConfigError(f"task needs a Credential, not {shown(credential)}")
+        child = credential.delegate(
+            credential.agent if agent is None else agent,
+            capabilities,
+            secrets=secrets,
+            ttl=ttl,
+            task=check_name("task", task),
+            limits=limits,
+            max_depth=max_depth,
+        )
+        try:
+            with self.acting_as(child, session=child.session, task=task):
+                yield child
+        finally:
+            child.close()
+            expires_at = int(child.expires_at.timestamp())
+            now = read_clock(self._clock)
+            entry = Revocation(
+                revoked_at=now, expires_at=expires_at, token_id=child.token_id, reason="the task ended"
+            )
+            self._revoke([entry], now)
+
+    def _case(self, source: object, call: Call, bearer: Bearer) -> Case:
+        return Case(source, call, bearer, read_clock(self._clock))

@@ -1,0 +1,276 @@
+"""Issuing root tokens (AAT draft, Section 6.1.3)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from remit.anchor import TrustAnchor
+from remit.credential import Credential
+from remit.errors import ConfigError, Denied, KeyFileError, TokenRejected, shown
+from remit.files import PRIVATE_MODE, PRIVATE_READERS, as_path, read_object, write_new
+from remit.grant import build_grant, check_audience, check_depth, holder_of
+from remit.ids import new_id
+from remit.keys import HolderKey
+from remit.names import (
+    DEFAULT_MAX_TTL,
+    DEFAULT_TTL,
+    check_clock,
+    check_name,
+    check_uri,
+    read_clock,
+    seconds,
+    timestamp,
+)
+from remit.record import AuditRecord
+from remit.token import MAX_DEPTH, MAX_TOKEN_SIZE, Claims
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from remit.capability import Limit
+    from remit.grant import Capabilities, Secrets
+    from remit.names import Clock, Duration
+    from remit.record import AuditSink
+
+__all__ = ["Issuer"]
+
+
+class Issuer:
+    """Holds an Ed25519 private key and signs root tokens.
+
+    Made by `generate` and `load`. Guards know it by its `anchor`, which holds nothing secret.
+    """
+
+    __slots__ = ("_audit", "_clock", "_key", "_max_ttl", "_uri")
+
+    _uri: str
+    _key: HolderKey
+    _max_ttl: int
+    _audit: AuditSink | None
+    _clock: Clock
+
+    def __init__(self) -> None:
+        raise ConfigError("an Issuer comes from Issuer.generate or Issuer.load")
+
+    @classmethod
+    def generate(
+        cls,
+        uri: str,
+        *,
+        max_ttl: Duration = DEFAULT_MAX_TTL,
+        audit: AuditSink | None = None,
+        clock: Clock | None = None,
+    ) -> Issuer:
+        """Return an issuer with a fresh key.
+
+        Args:
+            uri: the issuer's URI, such as `https://auth.acme.example`.
+            max_ttl: the longest ttl it will issue; seven days by default.
+            audit: where it records what it issues; nowhere by default.
+            clock: seconds since the epoch; `time.time` by default. Credentials it issues keep it.
+
+        Raises:
+            ConfigError: when an argument makes no sense.
+        """
+        return cls._make(check_uri("the issuer", uri), HolderKey.generate(), max_ttl, audit, clock)
+
+    @classmethod
+    def _make(
+        cls, uri: str, key: HolderKey, max_ttl: Duration, audit: AuditSink | None, clock: Clock | None
+    ) -> Issuer:
+        if audit is not None and not callable(getattr(audit, "record", None)):
+            raise ConfigError("audit must be an audit sink such as MemoryAudit()")
+        self = object.__new__(cls)
+        self._uri, self._key, self._audit = uri, key, audit
+        self._max_ttl = seconds("max_ttl", max_ttl)
+        self._clock = time.time if clock is None else check_clock(clock)
+        return self
+
+    @property
+    def uri(self) -> str:
+        """The issuer's URI."""
+        return self._uri
+
+    @property
+    def anchor(self) -> TrustAnchor:
+        """What a guard needs to trust this issuer: its URI and public key."""
+        return TrustAnchor(self._uri, dict[str, object](self._key.public.jwk))
+
+    def save(self, path: str | os.PathLike[str], *, passphrase: str | None = None) -> None:
+        """Write the private key to a new file that only its owner can read.
+
+        Args:
+            path: the file; an existing one is never overwritten.
+            passphrase: encrypts the key (PKCS#8, RFC 5958); None leaves it in clear.
+
+        Raises:
+            KeyFileError: when the file exists or cannot be written.
+            ConfigError: when the passphrase is blank.
+        """
+        secret = _passphrase(passphrase)
+        encryption = (
+            serialization.NoEncryption() if secret is None else serialization.BestAvailableEncryption(secret)
+        )
+        pem = self._key.private_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+        )
+        write_new(path, {"issuer": self._uri, "private_key": pem.decode("ascii")}, mode=PRIVATE_MODE)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        passphrase: str | None = None,
+        max_ttl: Duration = DEFAULT_MAX_TTL,
+        audit: AuditSink | None = None,
+        clock: Clock | None = None,
+    ) -> Issuer:
+        """Return the issuer in a file that `save` wrote.
+
+        Args:
+            path: the file, which nobody but its owner, and a group for reading, may have access to.
+            passphrase: what the key was encrypted with.
+            max_ttl: as for `generate`.
+            audit: as for `generate`.
+            clock: as for `generate`.
+
+        Raises:
+            KeyFileError: when the file cannot be read, is too open, or the passphrase is missing or wrong.
+            ConfigError: when another argument makes no sense.
+        """
+        members = read_object(path, forbidden_mode=PRIVATE_READERS)
+        where = shown(str(as_path(path)))
+        uri, pem = members.get("issuer"), members.get("private_key")
+        if not isinstance(uri, str) or not isinstance(pem, str):
+            raise KeyFileError(f"{where} holds no issuer")
+        try:
+            key = serialization.load_pem_private_key(pem.encode("utf-8"), _passphrase(passphrase))
+            check_uri("the issuer", uri)
+        except (TypeError, ValueError, UnsupportedAlgorithm, ConfigError):
+            raise KeyFileError(
+                f"{where} holds no key that this passphrase, or the lack of one, opens"
+            ) from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyFileError(f"{where} holds a key that is not Ed25519")
+        return cls._make(uri, HolderKey(key), max_ttl, audit, clock)
+
+    def issue(
+        self,
+        agent: str,
+        capabilities: Capabilities,
+        *,
+        secrets: Secrets | None = None,
+        ttl: Duration = DEFAULT_TTL,
+        session: str | None = None,
+        task: str | None = None,
+        audience: str | Iterable[str] | None = None,
+        not_before: datetime | None = None,
+        holder: Mapping[str, object] | None = None,
+        max_depth: int = 0,
+        limits: Mapping[str, Limit] | None = None,
+        delegate_only: Capabilities | None = None,
+    ) -> Credential:
+        """Issue a root token and return it with its holder key.
+
+        Args:
+            agent: the agent's name.
+            capabilities: what it may do, at least one; a bare name allows any arguments.
+            secrets: names of secrets, resolvable from all capabilities granted here, or names mapped
+                to the capabilities they may be resolved from.
+            ttl: how long it lives from the start of its window: `30s`, `15m`, `2h`, `7d`, whole
+                seconds or a `timedelta`; ten minutes by default, never more than the maximum.
+            session: binds the token to a session.
+            task: binds the token to a task.
+            audience: the enforcement points where it may be used; anywhere by default.
+            not_before: when its window opens, an aware datetime; at once by default.
+            holder: the public JWK of the agent's own key. The credential then holds no private key.
+                By default the agent gets a fresh key.
+            max_depth: how many times it may be delegated, 0 (the default) to 8.
+            limits: capability name to `Limit`, for this token and all that descend from it.
+            delegate_only: capabilities the agent may pass on but not use itself.
+
+        Raises:
+            ConfigError: when an argument makes no sense: a blank name, a ttl above the maximum, a
+                limit or a secret for a capability that is not granted.
+            Denied: with `audit_unavailable`, when the issue cannot be recorded; nothing is issued then.
+        """
+        grant = build_grant(capabilities, secrets, delegate_only, limits)
+        if check_depth(max_depth) > MAX_DEPTH:
+            raise ConfigError(f"max_depth can be {MAX_DEPTH} at most")
+        public, private = holder_of(holder)
+        now = read_clock(self._clock)
+        window = None if not_before is None else timestamp("not_before", not_before)
+        start = max(int(now), window or 0)
+        claims = Claims(
+            id=new_id(now),
+            issuer=self._uri,
+            holder=public,
+            issued_at=int(now),
+            expires_at=start + seconds("ttl", ttl, maximum=self._max_ttl),
+            depth=0,
+            max_depth=max_depth,
+            audience=check_audience(audience),
+            tools=grant.tools,
+            agent=check_name("agent", agent),
+            not_before=window,
+            session=None if session is None else check_name("session", session),
+            task=None if task is None else check_name("task", task),
+            delegate_only=grant.delegate_only,
+            limits=grant.limits,
+        )
+        if claims.expires_at - claims.issued_at > self._max_ttl:
+            raise ConfigError(
+                f"not_before and ttl reach beyond the maximum of {self._max_ttl} seconds from now"
+            )
+        return self._signed(claims, private, now)
+
+    def _signed(self, claims: Claims, private: HolderKey | None, now: float) -> Credential:
+        token, digest = claims.signed(self._key, kid=self._key.public.thumbprint)
+        if len(token) > MAX_TOKEN_SIZE:
+            raise ConfigError(
+                f"the token would be larger than {MAX_TOKEN_SIZE} bytes; grant less in one token"
+            )
+        self._record(claims, now)
+        return Credential._make((token,), (claims,), digest, private, self._clock)
+
+    def _record(self, claims: Claims, now: float) -> None:
+        if self._audit is None:
+            return
+        try:
+            self._audit.record(
+                AuditRecord(
+                    event="issue",
+                    at=now,
+                    allowed=True,
+                    agent=claims.agent,
+                    token_id=claims.id,
+                    chain=(claims.id,),
+                    issuer=claims.issuer,
+                )
+            )
+        except Denied:
+            raise
+        except Exception as error:
+            raise TokenRejected("audit_unavailable", "The issue could not be recorded.") from error
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("issuers are not pickled; use save and load")
+
+    def __repr__(self) -> str:
+        return f"<Issuer {self._uri}, key {self._key.public.thumbprint}>"
+
+
+def _passphrase(passphrase: object) -> bytes | None:
+    if passphrase is None:
+        return None
+    if not isinstance(passphrase, str) or not passphrase.strip():
+        raise ConfigError("passphrase must be text that is not blank")
+    return passphrase.encode("utf-8", "surrogatepass")

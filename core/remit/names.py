@@ -1,0 +1,158 @@
+"""Names and times as people write them, checked once where they enter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeAlias
+
+from remit.errors import ConfigError, shown
+
+__all__ = [
+    "DEFAULT_MAX_TTL",
+    "DEFAULT_TTL",
+    "Clock",
+    "Duration",
+    "check_clock",
+    "check_name",
+    "check_reason",
+    "check_uri",
+    "moment",
+    "read_clock",
+    "seconds",
+    "timestamp",
+]
+
+Duration: TypeAlias = "str | int | float | timedelta"
+"""A length of time: `30s`, `15m`, `2h`, `7d`, whole seconds, or a `timedelta`."""
+
+Clock: TypeAlias = Callable[[], float]
+"""Gives seconds since the epoch, as `time.time` does."""
+
+DEFAULT_TTL: Final = "10m"
+DEFAULT_MAX_TTL: Final = "7d"
+
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,9})([smhd])", re.ASCII)
+_LONGEST: Final = 10 * 366 * 86_400
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", re.ASCII)
+_MAX_NAME: Final = 256
+_LATEST: Final = 253_402_300_799  # the last second that a datetime can show
+
+
+def check_name(what: str, name: object) -> str:
+    """Return `name` when it can be that of an agent, a capability, a session, a task or a secret.
+
+    Args:
+        what: what it names, for the message.
+        name: a string that is not blank, has no control characters and is at most 256 long.
+
+    Raises:
+        ConfigError: when it is not. Blank is an error, never the same as absent.
+    """
+    if not isinstance(name, str):
+        raise ConfigError(f"{what} must be a string, not {shown(name)}")
+    if len(name) > _MAX_NAME:
+        raise ConfigError(f"{what} {shown(name)} is longer than {_MAX_NAME} characters")
+    if not name.strip():
+        raise ConfigError(f"{what} must not be blank")
+    if not name.isprintable() or name != name.strip():
+        raise ConfigError(f"{what} {shown(name)} must be printable, without spaces around it")
+    return str(name)
+
+
+def check_reason(reason: object) -> str | None:
+    """Return `reason` when it is text, or None.
+
+    Raises:
+        ConfigError: when it is neither.
+    """
+    if reason is not None and not isinstance(reason, str):
+        raise ConfigError(f"reason must be text, not {shown(reason)}")
+    return reason
+
+
+def check_uri(what: str, uri: object) -> str:
+    """Return `uri` when it is a URI (RFC 3986) that can name an issuer.
+
+    Raises:
+        ConfigError: when it is not.
+    """
+    if not isinstance(uri, str) or len(uri) > _MAX_NAME * 8 or not _URI.fullmatch(uri):
+        raise ConfigError(f"{what} must be a URI such as 'https://auth.example', not {shown(uri)}")
+    return str(uri)
+
+
+def seconds(what: str, duration: object, *, maximum: int | None = None) -> int:
+    """Return a length of time in whole seconds.
+
+    Args:
+        what: what it is the length of, for the message.
+        duration: `30s`, `15m`, `2h`, `7d`, whole seconds, or a `timedelta` of whole seconds.
+        maximum: the longest allowed, in seconds; ten years when there is none.
+
+    Raises:
+        ConfigError: when it is not such a length, is not positive, or exceeds the maximum.
+    """
+    number: float
+    if isinstance(duration, str):
+        match = _DURATION.fullmatch(duration)
+        if match is None:
+            raise ConfigError(f"{what} {shown(duration)} must be a number and a unit: 30s, 15m, 2h or 7d")
+        number = int(match[1]) * _UNIT_SECONDS[match[2]]
+    elif isinstance(duration, timedelta):
+        number = duration.total_seconds()
+    elif isinstance(duration, int | float) and not isinstance(duration, bool):
+        number = duration
+    else:
+        raise ConfigError(f"{what} must be a length of time such as '10m', not {shown(duration)}")
+    if not 0 < number <= _LONGEST or number != int(number):  # NaN fails the first comparison
+        raise ConfigError(f"{what} must be a positive number of whole seconds")
+    if maximum is not None and number > maximum:
+        raise ConfigError(f"{what} is longer than the maximum of {maximum} seconds")
+    return int(number)
+
+
+def timestamp(what: str, when: object) -> int:
+    """Return an aware datetime as whole seconds since the epoch, rounded down.
+
+    Raises:
+        ConfigError: when it is not a datetime, or is naive: nobody knows which time that means.
+    """
+    if not isinstance(when, datetime):
+        raise ConfigError(f"{what} must be a datetime, not {shown(when)}")
+    if when.tzinfo is None or when.utcoffset() is None:
+        raise ConfigError(f"{what} must have a time zone, such as datetime.now(timezone.utc)")
+    number = int(when.timestamp())
+    if number < 0:
+        raise ConfigError(f"{what} lies before 1970")
+    return number
+
+
+def moment(second: float) -> datetime:
+    """Return seconds since the epoch as an aware UTC datetime."""
+    return datetime.fromtimestamp(second, UTC)
+
+
+def check_clock(clock: object) -> Clock:
+    """Return `clock` when it can be called.
+
+    Raises:
+        ConfigError: when it cannot.
+    """
+    if not callable(clock):
+        raise ConfigError("clock must be a callable that returns seconds since the epoch, as time.time")
+    return clock
+
+
+def read_clock(clock: Clock) -> float:
+    """Return the time that `clock` gives.
+
+    Raises:
+        ConfigError: when it is not a finite number of seconds; nothing can be decided by such a clock.
+    """
+    now = clock()
+    if not isinstance(now, int | float) or not 0 <= now <= _LATEST:
+        raise ConfigError("the clock did not return seconds since the epoch")
+    return now

@@ -1,0 +1,7 @@
+"""Secrets: named values that a token may resolve, and a tool may use."""
+
+from remit.secrets.scrub import Scrubber
+from remit.secrets.store import Secrets
+from remit.secrets.value import Secret
+
+__all__ = ["Scrubber", "Secret", "Secrets"]

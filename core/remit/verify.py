@@ -1,0 +1,276 @@
+"""Chains, verified: signatures and linkage from root to leaf (AAT draft, Section 8, steps 1 to 5).
+
+Invariants:
+
+- a `VerifiedChain` exists only for the exact tokens it was verified from; it is cached by them;
+- it holds what never changes with time. Expiry, revocation, bearer, arguments and limits are
+  looked at on every call, however often the chain was seen before;
+- a chain whose beginning is known is verified from there: a new leaf costs one signature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from remit.encoding import EncodingError
+from remit.errors import TokenRejected, shown
+from remit.token import MAX_DEPTH, TOKEN, Claims, Envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from remit.anchor import TrustAnchor
+    from remit.keys import PublicKey
+
+__all__ = ["MAX_CHAIN_SIZE", "ChainVerifier", "VerifiedChain", "check_size"]
+
+MAX_CHAIN_SIZE: Final = 262_144
+"""Bytes of a whole chain (draft Section 4.3.1, MAX_CHAIN_SIZE)."""
+
+_CACHED_BYTES: Final = 16 * 1024 * 1024
+_EXPIRIES: Final = 65_536
+
+
+@dataclass(slots=True)
+class VerifiedChain:
+    """A chain of tokens whose signatures and links hold. Made by `ChainVerifier` alone."""
+
+    tokens: tuple[str, ...]
+    links: tuple[Claims, ...]
+    digests: tuple[str, ...]
+    expires_at: int
+    """When the first link expires."""
+    not_before: int
+    """When the last link's window opens."""
+    issued_at: int
+    """When the last link was signed."""
+    subjects: frozenset[str]
+    """What a revocation of this chain, or a part of it, may name."""
+    grants: dict[str, Any]
+    """Filled by the guard: what the chain says about a capability, worked out once."""
+
+    @property
+    def leaf(self) -> Claims:
+        """The last token's claims."""
+        return self.links[-1]
+
+    @property
+    def root(self) -> Claims:
+        """The first token's claims."""
+        return self.links[0]
+
+
+class ChainVerifier:
+    """Verifies chains against trust anchors, remembering those that hold.
+
+    Args:
+        anchors: the root issuers that are trusted; never empty.
+        max_ttl: seconds that may lie between a root's `iat` and `exp` (MAX_TOKEN_LIFETIME).
+    """
+
+    def __init__(self, anchors: Sequence[TrustAnchor], max_ttl: int) -> None:
+        self._anchors = tuple(anchors)
+        self._max_ttl = max_ttl
+        self._known: dict[tuple[str, ...], VerifiedChain] = {}
+        self._known_bytes = 0
+        self._expiries: dict[str, int] = {}
+        self._lock = Lock()
+
+    def verify(self, tokens: tuple[str, ...]) -> VerifiedChain:
+        """Return the chain that `tokens` are, root first.
+
+        Raises:
+            TokenRejected: when they are not a sound chain under one of the anchors.
+        """
+        known = self._known.get(tokens)
+        if known is not None:
+            return known
+        check_size(tokens)
+        chain: VerifiedChain | None = None
+        for length in range(len(tokens) - 1, 0, -1):
+            chain = self._known.get(tokens[:length])
+            if chain is not None:
+                break
+        for position in range(len(chain.links) if chain else 0, len(tokens)):
+            try:
+                chain = self._extended(chain, tokens[position])
+            except EncodingError as error:
+                raise TokenRejected(
+                    "token_malformed", f"Token {position} of the chain {error}.", link=position
+                ) from None
+            self._remember(chain)
+        if chain is None:
+            raise TokenRejected("token_malformed", "The chain is empty.")
+        return chain
+
+    def expiry_of(self, token_id: str) -> int | None:
+        """Return when a root token that was verified lately expires, or None."""
+        return self._expiries.get(token_id)
+
+    def _extended(self, parent: VerifiedChain | None, token: str) -> VerifiedChain:
+        envelope = Envelope.read(token, TOKEN)
+        if parent is None:
+            claims, signer = self._root(envelope)
+        else:
+            claims, signer = _child(envelope, parent), parent.leaf.holder
+        subjects = {
+            f"token:{claims.id}",
+            f"agent:{claims.agent_name}",
+            f"key:{claims.holder.thumbprint}",
+            f"key:{signer.thumbprint}",
+        }
+        start = claims.not_before or 0
+        if parent is None:
+            return VerifiedChain(
+                tokens=(token,),
+                links=(claims,),
+                digests=(envelope.digest,),
+                expires_at=claims.expires_at,
+                not_before=start,
+                issued_at=claims.issued_at,
+                subjects=frozenset(subjects),
+                grants={},
+            )
+        return VerifiedChain(
+            tokens=(*parent.tokens, token),
+            links=(*parent.links, claims),
+            digests=(*parent.digests, envelope.digest),
+            expires_at=min(parent.expires_at, claims.expires_at),
+            not_before=max(parent.not_before, start),
+            issued_at=max(parent.issued_at, claims.issued_at),
+            subjects=parent.subjects | subjects,
+            grants={},
+        )
+
+    def _root(self, envelope: Envelope) -> tuple[Claims, PublicKey]:
+        """Steps 3a to 3n."""
+        anchor, payload = self._opened(envelope)
+        claims = Claims.parse(payload, envelope.header.features)
+        if claims.issuer != anchor.issuer:
+            raise TokenRejected(
+                "token_issuer_untrusted",
+                "The token names another issuer than the one that signed it.",
+                link=0,
+            )
+        if claims.depth != 0 or claims.parent_hash is not None:
+            raise TokenRejected("token_chain_invalid", "The first token of the chain is not a root.", link=0)
+        if claims.tools is None:
+            raise EncodingError("grants nothing")
+        self._check_lifetime(claims)
+        return claims, anchor.key
+
+    def _opened(self, envelope: Envelope) -> tuple[TrustAnchor, Any]:
+        kid = envelope.header.kid
+        named = [anchor for anchor in self._anchors if anchor.key.thumbprint == kid] if kid else []
+        for anchor in named or self._anchors:
+            payload = envelope.opened_with(anchor.key)
+            if payload is not None:
+                return anchor, payload
+        claimed = envelope.unverified_payload().get("iss")
+        if any(anchor.issuer == claimed for anchor in self._anchors):
+            raise TokenRejected("token_signature_invalid", "The token's signature does not verify.", link=0)
+        raise TokenRejected(
+            "token_issuer_untrusted", "The token was not signed by an issuer this guard trusts.", link=0
+        )
+
+    def _check_lifetime(self, claims: Claims) -> None:
+        if claims.expires_at <= claims.issued_at:
+            raise TokenRejected("token_malformed", "The token expires before it was issued.", link=0)
+        if claims.expires_at - claims.issued_at > self._max_ttl:
+            raise TokenRejected(
+                "token_malformed",
+                f"The token lives longer than the {self._max_ttl} seconds this guard accepts.",
+                link=0,
+            )
+        if claims.max_depth > MAX_DEPTH:
+            raise TokenRejected("token_chain_invalid", "The token may be passed on too often.", link=0)
+
+    def _remember(self, chain: VerifiedChain) -> None:
+        size = sum(map(len, chain.tokens))
+        with self._lock:
+            if chain.tokens in self._known:
+                return
+            self._known[chain.tokens] = chain
+            self._known_bytes += size
+            # Roots only: a holder could give a short-lived child the identifier of somebody's token, and
+            # have that token's revocation forgotten too early.
+            self._expiries[chain.root.id] = chain.root.expires_at
+            while len(self._expiries) > _EXPIRIES:
+                del self._expiries[next(iter(self._expiries))]
+            while self._known_bytes > _CACHED_BYTES:
+                oldest = next(iter(self._known))
+                self._known_bytes -= sum(map(len, oldest))
+                del self._known[oldest]
+
+
+def check_size(tokens: tuple[str, ...]) -> None:
+    """Steps 1 and 2, before anything is decoded."""
+    if not tokens:
+        raise TokenRejected("token_malformed", "The chain is empty.")
+    if len(tokens) > MAX_DEPTH + 1:
+        raise TokenRejected("token_chain_invalid", f"The chain is longer than {MAX_DEPTH + 1} tokens.")
+    if not all(type(token) is str for token in tokens):
+        raise TokenRejected("token_malformed", "The chain holds something that is not text.")
+    if sum(map(len, tokens)) > MAX_CHAIN_SIZE:
+        raise TokenRejected("token_malformed", f"The chain is larger than {MAX_CHAIN_SIZE} bytes.")
+    if len(set(tokens)) != len(tokens):
+        raise TokenRejected("token_chain_invalid", "The chain holds the same token twice.")
+
+
+def _child(envelope: Envelope, chain: VerifiedChain) -> Claims:
+    """Steps 4a to 4q."""
+    link = len(chain.links)
+    parent = chain.leaf
+    payload = envelope.opened_with(parent.holder)
+    if payload is None:
+        raise TokenRejected(
+            "token_signature_invalid",
+            "A token of the chain was not signed by the holder of its parent.",
+            link=link,
+        )
+    claims = Claims.parse(payload, envelope.header.features)
+    broken = next(_broken_links(claims, chain), None)
+    if broken is not None:
+        raise TokenRejected("token_chain_invalid", f"Token {link} of the chain {broken}.", link=link)
+    for name, capability in (claims.tools or {}).items():
+        allowed = (parent.tools or {}).get(name)
+        if allowed is None:
+            raise TokenRejected(
+                "token_chain_invalid",
+                f"Token {link} grants {shown(name)}, which its parent does not.",
+                link=link,
+            )
+        widening = allowed.widening(capability)
+        if widening is not None:
+            raise TokenRejected(
+                "token_chain_invalid",
+                f"Token {link}, capability {shown(name)}: {widening.problem}.",
+                capability=name,
+                argument=widening.argument,
+                link=link,
+            )
+    return claims
+
+
+def _broken_links(child: Claims, chain: VerifiedChain) -> Iterator[str]:
+    parent = chain.leaf
+    if child.issuer != parent.holder.uri:
+        yield "does not name its parent's holder as its issuer"
+    if any(child.id == link.id for link in chain.links):
+        yield "has the identifier of another one"
+    if child.depth != parent.depth + 1:
+        yield "does not stand one level below its parent"
+    if child.depth > parent.max_depth or child.depth > child.max_depth:
+        yield "is deeper than its parent may pass on"
+    if child.max_depth > parent.max_depth:
+        yield "may be passed on more often than its parent"
+    if child.expires_at > parent.expires_at:
+        yield "outlives its parent"
+    if child.issued_at < parent.issued_at:
+        yield "was issued before its parent"
+    if child.expires_at <= child.issued_at:
+        yield "expires before it was issued"
+    if child.parent_hash != chain.digests[-1]:
+        yield "was not derived from its parent"
