@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from remit.encoding import EncodingError
 from remit.errors import ConfigError, KeyFileError, shown
 from remit.files import read_object, write_new
 from remit.keys import PublicKey, public_key
-from remit.names import check_uri
+from remit.names import check_uri, items, mapping
 
 if TYPE_CHECKING:
     import os
@@ -33,10 +33,8 @@ class TrustAnchor:
 
     def __init__(self, issuer: str, jwk: Mapping[str, object]) -> None:
         self._issuer = check_uri("the issuer", issuer)
-        if not isinstance(jwk, Mapping):
-            raise ConfigError(f"the key of {shown(issuer)} must be a public JWK, not {shown(jwk)}")
         try:
-            self._key = public_key(jwk)
+            self._key = public_key(mapping(f"the key of {shown(issuer)}", jwk))
         except EncodingError as error:
             raise ConfigError(f"the key of {shown(issuer)} {error}") from None
 
@@ -95,10 +93,11 @@ def check_anchors(trust: object) -> list[TrustAnchor]:
     Raises:
         ConfigError: when there is none, or something among them is not one.
     """
-    anchors = list(trust) if isinstance(trust, Iterable) and not isinstance(trust, str | bytes) else []
-    if not anchors:
-        raise ConfigError("trust needs at least one TrustAnchor; a guard that trusts nobody is no use")
-    for anchor in anchors:
+    anchors: list[TrustAnchor] = []
+    for anchor in items("trust", trust):
         if not isinstance(anchor, TrustAnchor):
             raise ConfigError(f"trust must hold TrustAnchors such as issuer.anchor, not {shown(anchor)}")
+        anchors.append(anchor)
+    if not anchors:
+        raise ConfigError("trust needs at least one TrustAnchor; a guard that trusts nobody is no use")
     return anchors

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Admission", "Binding", "BoundScope", "Call", "current_binding", "unbound"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call that wants to be allowed."""
 
@@ -38,7 +38,7 @@ class Call:
     """Why the arguments do not fit the tool, when they do not."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admission:
     """A call that was allowed, and what it takes to run it."""
 

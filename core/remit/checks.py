@@ -40,7 +40,7 @@ MAX_SKEW: Final = 30
 """Seconds that a token's `iat` may lie in the future (draft Section 4.4, MAX_IAT_SKEW)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bearer:
     """Who is calling, in which session, for which task, as far as the caller says.
 
@@ -84,12 +84,13 @@ def check_times(chain: VerifiedChain, now: float) -> None:
 
 def check_bearer(chain: VerifiedChain, bearer: Bearer) -> None:
     """Step 4: the agent is the leaf's, the session and the task are those of every link that names one."""
-    if bearer.agent is not None and bearer.agent != chain.leaf.agent_name:
+    agent: object = bearer.agent
+    if agent is not None and not (isinstance(agent, str) and agent == chain.leaf.agent_name):
         raise TokenRejected(
             "agent_mismatch", "The token belongs to another agent.", link=len(chain.links) - 1
         )
     for what, given in (("session", bearer.session), ("task", bearer.task)):
-        if given is not None and (not isinstance(given, str) or not given.strip()):
+        if given is not None and not (isinstance(given, str) and given.strip()):
             raise _not_bound_to(what, None)
     for position, link in enumerate(chain.links):
         if link.session is not None and link.session != bearer.session:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from remit.capability import SECRET_PREFIX, Capability, Limit
 from remit.delegate import derive
@@ -15,7 +15,7 @@ from remit.errors import AttenuationError, ConfigError, KeyFileError, TokenRejec
 from remit.files import PRIVATE_MODE, PRIVATE_READERS, as_path, read_object, write_new
 from remit.grant import build_grant, check_audience, check_depth, holder_of
 from remit.keys import HolderKey, private_key
-from remit.names import Clock, check_clock, check_name, moment, read_clock, timestamp
+from remit.names import Clock, check_clock, check_name, mapping, moment, read_clock, timestamp
 from remit.proof import Presentation, make_proof
 from remit.token import Claims, unverified_claims
 from remit.verify import MAX_CHAIN_SIZE, check_size
@@ -56,7 +56,7 @@ class Credential:
         raise ConfigError("a Credential comes from Issuer.issue, delegate, from_token, load or from_env")
 
     @classmethod
-    def _make(
+    def made(
         cls,
         chain: tuple[str, ...],
         claims: tuple[Claims, ...],
@@ -64,6 +64,7 @@ class Credential:
         key: HolderKey | None,
         clock: Clock = time.time,
     ) -> Credential:
+        """Return a credential of parts that fit together. For issuers and for delegation."""
         self = object.__new__(cls)
         self._chain, self._claims, self._digest = chain, claims, digest
         self._key, self._clock, self._closed = key, clock, False
@@ -101,7 +102,7 @@ class Credential:
         key = None if holder_key is None else private_key(holder_key)
         if key is not None and key.public != claims[-1].holder:
             raise ConfigError("holder_key is not the private key that the token names in cnf")
-        return cls._make(
+        return cls.made(
             tokens, claims, parsed[-1][0].digest, key, time.time if clock is None else check_clock(clock)
         )
 
@@ -248,7 +249,7 @@ class Credential:
         chain = (*self._chain, signed.text)
         if sum(map(len, chain)) > MAX_CHAIN_SIZE:
             raise AttenuationError(f"the chain would be larger than {MAX_CHAIN_SIZE} bytes")
-        return self._make(chain, (*self._claims, claims), signed.digest, key, self._clock)
+        return self.made(chain, (*self._claims, claims), signed.digest, key, self._clock)
 
     def present(
         self,
@@ -351,10 +352,11 @@ class Credential:
     @classmethod
     def _from_members(cls, members: Mapping[str, object], where: str, clock: Clock | None) -> Credential:
         chain, key = members.get("chain"), members.get("holder_key")
-        if not isinstance(chain, list) or not (key is None or isinstance(key, dict)):
+        if not isinstance(chain, list):
             raise KeyFileError(f"{where} holds no credential")
         try:
-            return cls.from_token(chain, key, clock=clock)
+            held = None if key is None else mapping("holder_key", key)
+            return cls.from_token(cast("list[str]", chain), held, clock=clock)
         except (TokenRejected, ConfigError) as error:
             raise KeyFileError(f"{where} holds no credential: {error}") from None
 

@@ -17,10 +17,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from remit.binding import Admission
 from remit.checks import (
@@ -36,8 +36,8 @@ from remit.checks import (
 )
 from remit.credential import Credential
 from remit.encoding import ArgumentError, canonicalize, snapshot
-from remit.errors import CapabilityDenied, Denied, SecretDenied, TokenRejected, shown
-from remit.names import read_clock
+from remit.errors import CapabilityDenied, ConfigError, Denied, SecretDenied, TokenRejected, shown
+from remit.names import mapping, read_clock
 from remit.permit import Permit
 from remit.proof import Presentation, read_presentation, verify_proof
 from remit.secrets import Secret
@@ -47,16 +47,20 @@ if TYPE_CHECKING:
     from remit.binding import Call
     from remit.checks import ChainGrant
     from remit.encoding import JsonObject
-    from remit.ledger import Ledger
+    from remit.ledger import Charge, Ledger
     from remit.names import Clock
     from remit.proof import Proof, ProofPolicy
     from remit.secrets import Secrets
     from remit.trail import Trail
     from remit.verify import ChainVerifier, VerifiedChain
 
-__all__ = ["Case", "Enforcement"]
+__all__ = ["ANYBODY", "Case", "Enforcement"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+ANYBODY: Final = Bearer()
+"""What a caller says who says nothing."""
 
 
 @dataclass(slots=True)
@@ -95,6 +99,8 @@ class Enforcement:
     clock: Clock
     proofs: ProofPolicy
     require_chain_audience: bool
+    fresh: int | None
+    """How old, in seconds, what the ledger knows of revocations may be."""
 
     def permit(self, case: Case) -> Permit:
         """Return the permit for one call, having charged and recorded it: steps 1 to 9.
@@ -126,7 +132,7 @@ class Enforcement:
             self.identify(case)
             if capability is not None:
                 grant_of(case.chain, _name(capability))
-            self.check_revoked(case.chain)
+            self.check_revoked(case.chain, case.now)
         except Denied as denial:
             self.record_decision(case, call_id, denial)
             raise
@@ -142,7 +148,7 @@ class Enforcement:
             if not isinstance(name, str):
                 raise SecretDenied("secret_denied", f"A secret's name is needed, not {shown(name)}.")
             check_secret(case.chain, name, tool)
-            self.check_revoked(case.chain)
+            self.check_revoked(case.chain, case.now)
             check_possession(case.source)
         except Denied as denial:
             entry = Entry(case.now, call_id, getattr(case, "chain", None), tool)
@@ -154,7 +160,7 @@ class Enforcement:
         """Steps 1 to 7: everything that neither charges nor records."""
         self.identify(case)
         self._allow(case)
-        self.check_revoked(case.chain)
+        self.check_revoked(case.chain, case.now)
         self._prove(case)
 
     def identify(self, case: Case) -> None:
@@ -163,8 +169,9 @@ class Enforcement:
             case.source = read_presentation(case.source)
         chain = case.chain = self.verifier.verify(_tokens(case.source))
         check_times(chain, case.now)
-        check_bearer(chain, case.bearer)
-        check_audience(chain, self.proofs.audiences, required=self.require_chain_audience)
+        if chain.restricted or case.bearer is not ANYBODY or self.require_chain_audience:
+            check_bearer(chain, case.bearer)
+            check_audience(chain, self.proofs.audiences, required=self.require_chain_audience)
 
     def _allow(self, case: Case) -> None:
         """Step 5: the call is granted by every link."""
@@ -178,10 +185,13 @@ class Enforcement:
         for secret in call.secrets:
             check_secret(case.chain, secret, grant.name)
 
-    def check_revoked(self, chain: VerifiedChain) -> None:
-        """Step 6: nothing of the chain was revoked, and the ledger can say so."""
-        found = self.ask_ledger(lambda: self.ledger.revoked(chain.subjects))
-        for revocation in found:
+    def check_revoked(self, chain: VerifiedChain, now: float) -> None:
+        """Step 6: nothing of the chain was revoked, and the ledger is recent enough to say so."""
+        if self.fresh is not None and not now - self.ask_ledger(self.ledger.as_of, now) <= self.fresh:
+            raise TokenRejected(
+                "revocations_stale", f"What is known of revocations is older than {self.fresh} seconds."
+            )
+        for revocation in self.ask_ledger(self.ledger.revoked, chain.subjects):
             for position, link in enumerate(chain.links):
                 if revocation.concerns(link.id, link.agent_name, link.issued_at):
                     raise TokenRejected("token_revoked", "The token was revoked.", link=position)
@@ -205,17 +215,21 @@ class Enforcement:
         """Step 8: every limit of every link has room for the call, and the proof is new."""
         if case.proof is None and not case.grant.limits:
             return
-        charges = charges_of(case.chain, case.grant, {**case.default_forms, **case.forms})
-        self.ask_ledger(lambda: self.ledger.commit(charges, case.proof, case.now))
+        self.ask_ledger(self.ledger.commit, _charges(case), case.proof, case.now)
 
-    def ask_ledger(self, question: Callable[[], T]) -> T:
-        """Return what the ledger answers.
+    def probe(self, case: Case) -> None:
+        """Step 8, without charging: whether there would be room for the call."""
+        if case.grant.limits:
+            self.ask_ledger(self.ledger.probe, _charges(case), case.now)
+
+    def ask_ledger(self, question: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what the ledger answers to a question, which is one of its methods.
 
         Raises:
             Denied: the ledger's own refusal, or `ledger_unavailable` when it fails otherwise.
         """
         try:
-            return question()
+            return question(*args, **kwargs)
         except Denied:
             raise
         except Exception as error:
@@ -260,14 +274,15 @@ class Enforcement:
 
     def recheck(self, chain: VerifiedChain, source: object) -> None:
         """Deny what was allowed before, if its chain has since expired, been revoked or been closed."""
-        check_times(chain, read_clock(self.clock))
-        self.check_revoked(chain)
+        now = read_clock(self.clock)
+        check_times(chain, now)
+        self.check_revoked(chain, now)
         if isinstance(source, Credential):
             check_possession(source)
 
     def readmit(self, permit: Permit, call: Call) -> Admission:
         """Admit the one call that `permit` is for: it was checked, charged and recorded already."""
-        case = Case(None, call, Bearer(), read_clock(self.clock))
+        case = Case(None, call, ANYBODY, read_clock(self.clock))
         case.chain = permit.verified_chain
         try:
             self.recheck(case.chain, None)
@@ -307,12 +322,23 @@ def _tokens(source: object) -> tuple[str, ...]:
             raise TokenRejected("credential_closed", "The credential was closed.")
         return source.chain
     if isinstance(source, Presentation):
-        return source.chain
-    if isinstance(source, str):
-        return (source,)
+        return _texts(source.chain)
     if isinstance(source, list | tuple):
-        return tuple(source)
+        return _texts(cast("list[object]", source))
+    if isinstance(source, str):
+        return _texts((source,))
     raise TokenRejected("token_malformed", f"A token is needed, not {shown(source)}.")
+
+
+def _charges(case: Case) -> tuple[Charge, ...]:
+    return charges_of(case.chain, case.grant, {**case.default_forms, **case.forms})
+
+
+def _texts(chain: Collection[object]) -> tuple[str, ...]:
+    texts = tuple(token for token in chain if type(token) is str)
+    if len(texts) != len(chain):
+        raise TokenRejected("token_malformed", "The chain holds something that is not text.")
+    return texts
 
 
 def _name(capability: object) -> str:
@@ -324,10 +350,10 @@ def _name(capability: object) -> str:
 
 
 def _private(capability: str, arguments: object) -> tuple[dict[str, Any], JsonObject]:
-    if not isinstance(arguments, Mapping) or not all(type(name) is str for name in arguments):
-        raise argument_denied(capability, "needs arguments by parameter name", None)
     try:
-        return snapshot(dict(arguments))
+        return snapshot(dict(mapping("arguments", arguments)))
+    except ConfigError:
+        raise argument_denied(capability, "needs arguments by parameter name", None) from None
     except ArgumentError as error:
         problem = f"has an argument {shown(error.argument)} that {error}"
         raise argument_denied(capability, problem, error.argument) from None

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
 from remit.encoding import EncodingError, parse_object
@@ -31,11 +31,10 @@ def as_path(path: object) -> Path:
     Raises:
         ConfigError: when it is neither text nor a path, or is blank or holds a NUL.
     """
-    if isinstance(path, str | os.PathLike):
-        text = os.fspath(path)
-        if isinstance(text, str) and text.strip() and "\0" not in text:
-            return Path(text)
-    raise ConfigError(f"a path must be text or a path object, not {shown(path)}")
+    text = cast("object", path.__fspath__()) if isinstance(path, os.PathLike) else path
+    if isinstance(text, str) and text.strip() and "\0" not in text:
+        return Path(text)
+    raise ConfigError(f"a path must be text or a path object, not {shown(text)}")
 
 
 def write_new(path: str | os.PathLike[str], members: Mapping[str, object], *, mode: int) -> None:

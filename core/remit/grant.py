@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias, cast
 
 from remit.capability import SECRET_PREFIX, Capability, Limit
 from remit.constraints import OneOf
+from remit.encoding import EncodingError
 from remit.errors import ConfigError, shown
 from remit.keys import HolderKey, PublicKey, public_key
-from remit.names import check_name
-
-if TYPE_CHECKING:
-    from typing import Any
+from remit.names import check_name, items, mapping
 
 __all__ = ["Capabilities", "Grant", "Secrets", "build_grant", "check_audience", "check_depth", "holder_of"]
 
@@ -57,12 +55,12 @@ def build_grant(
     tools: dict[str, Capability] = {}
     for capability in _each("capabilities", capabilities):
         _add(tools, capability)
-    held_back = []
+    held_back: list[str] = []
     for item in _each("delegate_only", () if delegate_only is None else delegate_only):
-        name = item.name if isinstance(item, Capability) else item
+        name = item.name if isinstance(item, Capability) else check_name("a delegate_only capability", item)
         if name not in tools:
             _add(tools, item)
-        held_back.append(check_name("a delegate_only capability", name))
+        held_back.append(name)
     if len(set(held_back)) != len(held_back):
         raise ConfigError("delegate_only names a capability twice")
     if not tools:
@@ -73,10 +71,10 @@ def build_grant(
     return Grant(tools, tuple(held_back), limited)
 
 
-def _each(what: str, values: object) -> Iterable[Any]:
-    if isinstance(values, str | bytes | Capability) or not isinstance(values, Iterable):
+def _each(what: str, values: object) -> Iterable[object]:
+    if isinstance(values, Capability):
         raise ConfigError(f"{what} must be a list, not {shown(values)}")
-    return values
+    return items(what, values)
 
 
 def _add(tools: dict[str, Capability], item: object) -> None:
@@ -91,14 +89,14 @@ def _add(tools: dict[str, Capability], item: object) -> None:
 def _limits(limits: object, tools: Mapping[str, Capability]) -> dict[str, Limit]:
     if limits is None:
         return {}
-    if not isinstance(limits, Mapping):
-        raise ConfigError(f"limits must map capability names to Limit(...), not {shown(limits)}")
-    for name, limit in limits.items():
+    limited: dict[str, Limit] = {}
+    for name, limit in mapping("limits", limits).items():
         if name not in tools:
             raise ConfigError(f"limits: capability {shown(name)} is not granted here")
         if not isinstance(limit, Limit):
             raise ConfigError(f"limits of {shown(name)} must be a Limit(...), not {shown(limit)}")
-    return dict(limits)
+        limited[name] = limit
+    return limited
 
 
 def _secret_sources(
@@ -106,16 +104,15 @@ def _secret_sources(
 ) -> dict[str, list[str]]:
     if secrets is None:
         return {}
+    sources_by_name = mapping("secrets", cast("object", secrets)) if isinstance(secrets, Mapping) else None
     sources: dict[str, list[str]] = {}
     for name in _each("secrets", secrets):
         secret = check_name("a secret's name", name)
         if secret in sources:
             raise ConfigError(f"secret {shown(secret)} is named twice")
-        if isinstance(secrets, Mapping):
-            given = [
-                check_name("a capability", tool)
-                for tool in _each(f"secrets of {shown(secret)}", secrets[name])
-            ]
+        if sources_by_name is not None:
+            named = sources_by_name[secret]
+            given = [check_name("a capability", tool) for tool in _each(f"secrets of {shown(secret)}", named)]
         else:
             given = [tool for tool in tools if parent is None or _may_resolve(parent, secret, tool)] or list(
                 tools
@@ -155,10 +152,11 @@ def check_audience(audience: object) -> tuple[str, ...] | None:
     """
     if audience is None:
         return None
-    names = [audience] if isinstance(audience, str) else list(_each("audience", audience))
-    if not names or len(set(map(repr, names))) != len(names):
+    given = [audience] if isinstance(audience, str) else _each("audience", audience)
+    names = tuple(check_name("audience", name) for name in given)
+    if not names or len(set(names)) != len(names):
         raise ConfigError("audience must name at least one enforcement point, each once")
-    return tuple(check_name("audience", name) for name in names)
+    return names
 
 
 def holder_of(holder: object) -> tuple[PublicKey, HolderKey | None]:
@@ -170,14 +168,10 @@ def holder_of(holder: object) -> tuple[PublicKey, HolderKey | None]:
     Raises:
         ConfigError: when it is neither.
     """
-    from remit.encoding import EncodingError
-
     if holder is None:
         key = HolderKey.generate()
         return key.public, key
-    if not isinstance(holder, Mapping):
-        raise ConfigError(f"holder must be a public JWK, not {shown(holder)}")
     try:
-        return public_key(holder), None
+        return public_key(mapping("holder", holder)), None
     except EncodingError as error:
         raise ConfigError(f"holder {error}") from None

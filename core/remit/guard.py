@@ -15,21 +15,22 @@ from typing import TYPE_CHECKING
 
 from remit.anchor import check_anchors
 from remit.binding import Admission, Binding, BoundScope, Call
-from remit.checks import MAX_SKEW, Bearer
+from remit.checks import Bearer
 from remit.credential import Credential
 from remit.decision import Decision, Token
-from remit.enforce import Case, Enforcement
+from remit.enforce import ANYBODY, Case, Enforcement
 from remit.errors import ConfigError, Denied, shown
 from remit.grant import check_audience
-from remit.ledger import MemoryLedger, Revocation
-from remit.names import DEFAULT_MAX_TTL, check_clock, check_name, check_reason, read_clock, seconds
+from remit.ledger import MemoryLedger
+from remit.names import DEFAULT_MAX_TTL, check_clock, check_name, read_clock, seconds
 from remit.proof import ProofPolicy
+from remit.revoke import Revoker
 from remit.secrets import Secrets
 from remit.trail import Trail
 from remit.verify import ChainVerifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from remit.anchor import TrustAnchor
     from remit.capability import Limit
@@ -47,7 +48,7 @@ __all__ = ["Guard"]
 _PROOF_WINDOW = 30
 
 
-class Guard:
+class Guard(Revoker):
     """Decides about calls, and leads guarded functions to that decision. Safe for threads.
 
     Args:
@@ -60,6 +61,8 @@ class Guard:
         clock: seconds since the epoch; `time.time` by default.
         require_proof_audience: whether a proof must name this enforcement point.
         require_chain_audience: whether some token of a chain must.
+        fresh: the staleness bound: how old what the ledger knows of revocations may be; by default
+            a guard takes the ledger's word however old it is.
         max_ttl: the longest lifetime of a root token that counts; seven days by default.
         proof_window: seconds that a proof's time may lie away from now; 30 by default.
 
@@ -78,6 +81,7 @@ class Guard:
         clock: Clock | None = None,
         require_proof_audience: bool = False,
         require_chain_audience: bool = False,
+        fresh: Duration | None = None,
         max_ttl: Duration = DEFAULT_MAX_TTL,
         proof_window: Duration = _PROOF_WINDOW,
     ) -> None:
@@ -90,20 +94,19 @@ class Guard:
             raise ConfigError("audit must be an audit sink such as MemoryAudit()")
         if ledger is not None and not callable(getattr(ledger, "commit", None)):
             raise ConfigError("ledger must be a ledger such as MemoryLedger()")
-        self._clock = time.time if clock is None else check_clock(clock)
-        self._max_ttl = seconds("max_ttl", max_ttl)
-        self._ledger: Ledger = MemoryLedger() if ledger is None else ledger
-        self._trail = Trail(audit)
-        self._enforcement = Enforcement(
-            verifier=ChainVerifier(check_anchors(trust), self._max_ttl),
-            ledger=self._ledger,
-            secrets=secrets if isinstance(secrets, Secrets) else Secrets(secrets),
-            trail=self._trail,
-            clock=self._clock,
-            proofs=ProofPolicy(
-                audiences, bool(require_proof_audience), seconds("proof_window", proof_window)
-            ),
-            require_chain_audience=bool(require_chain_audience),
+        super().__init__(
+            Enforcement(
+                verifier=ChainVerifier(check_anchors(trust), seconds("max_ttl", max_ttl)),
+                ledger=MemoryLedger() if ledger is None else ledger,
+                secrets=secrets if isinstance(secrets, Secrets) else Secrets(secrets),
+                trail=Trail(audit),
+                clock=time.time if clock is None else check_clock(clock),
+                proofs=ProofPolicy(
+                    audiences, bool(require_proof_audience), seconds("proof_window", proof_window)
+                ),
+                require_chain_audience=bool(require_chain_audience),
+                fresh=None if fresh is None else seconds("fresh", fresh),
+            )
         )
 
     def check(
@@ -133,7 +136,7 @@ class Guard:
             Denied: when the call is not allowed; `.code` and `.reason` say why.
         """
         return self._enforcement.permit(
-            self._case(credential, Call(capability, arguments), Bearer(agent, session, task))
+            self._case(credential, Call(capability, arguments), _bearer(agent, session, task))
         )
 
     def verify(
@@ -163,7 +166,7 @@ class Guard:
         Raises:
             Denied: when the call is not allowed, or the proof is not one for this call, or was used before.
         """
-        case = self._case(presentation, Call(capability, arguments), Bearer(agent, session, task))
+        case = self._case(presentation, Call(capability, arguments), _bearer(agent, session, task))
         case.nonce = nonce
         case.needs_proof = True
         return self._enforcement.permit(case)
@@ -191,7 +194,9 @@ class Guard:
         Raises:
             Denied: when the token is not good.
         """
-        case = self._case(token, Call(capability or "", {}), Bearer(agent, session, task))
+        case = self._case(
+            token, Call("" if capability is None else capability, {}), _bearer(agent, session, task)
+        )
         return Token.of(self._enforcement.validate(case, capability))
 
     def explain(
@@ -206,11 +211,12 @@ class Guard:
     ) -> Decision:
         """Say what `check` would say, without charging, recording or allowing anything.
 
-        Limits are not looked at: whether there is room for a call is known when it is charged.
+        Whether there is room in the limits is what the ledger says at this moment.
         """
-        case = self._case(credential, Call(capability, arguments), Bearer(agent, session, task))
+        case = self._case(credential, Call(capability, arguments), _bearer(agent, session, task))
         try:
             self._enforcement.evaluate(case)
+            self._enforcement.probe(case)
         except Denied as denial:
             return Decision.of(capability, getattr(case, "chain", None), denial)
         return Decision.of(capability, case.chain, None)
@@ -241,84 +247,8 @@ class Guard:
             SecretDenied: when the token does not grant it for this tool, or the backend cannot give it.
             Denied: when the token is not good.
         """
-        case = self._case(credential, Call(tool, {}, secrets=(name,)), Bearer(agent, session, task))
+        case = self._case(credential, Call(tool, {}, secrets=(name,)), _bearer(agent, session, task))
         return self._enforcement.secret(case, name)
-
-    def revoke(self, token_id: str, *, reason: str | None = None) -> bool:
-        """Revoke a token, and with it every token derived from it.
-
-        Args:
-            token_id: its `jti`.
-            reason: why; kept with the revocation.
-
-        Returns:
-            True when this is new, False when it was done already.
-
-        Raises:
-            ConfigError: when the identifier is blank.
-            Denied: with `ledger_unavailable`, when the ledger does not answer.
-        """
-        return self.revoke_many([token_id], reason=reason) == 1
-
-    def revoke_many(self, token_ids: Iterable[str], *, reason: str | None = None) -> int:
-        """Revoke several tokens at once; return how many of them had not been revoked before."""
-        if isinstance(token_ids, str | bytes) or not hasattr(token_ids, "__iter__"):
-            raise ConfigError(f"token ids must be a list, not {shown(token_ids)}")
-        now = read_clock(self._clock)
-        entries = [
-            Revocation(
-                revoked_at=now,
-                expires_at=self._expiry(check_name("a token id", token_id), now),
-                token_id=token_id,
-                reason=check_reason(reason),
-            )
-            for token_id in token_ids
-        ]
-        return sum(self._revoke(entries, now))
-
-    def revoke_agent(self, agent: str, *, reason: str | None = None) -> bool:
-        """Revoke every token of an agent that was issued up to now, and all that were derived from them.
-
-        Tokens that are issued to the agent later are not concerned. Clocks of issuers may differ by
-        up to 30 seconds, so a token issued within that time is still taken for an old one.
-
-        Returns:
-            True when this is new, False when it was done already.
-
-        Raises:
-            ConfigError: when the name is blank.
-            Denied: with `ledger_unavailable`, when the ledger does not answer.
-        """
-        now = read_clock(self._clock)
-        entry = Revocation(
-            revoked_at=now,
-            expires_at=int(now) + MAX_SKEW + self._max_ttl,
-            agent=check_name("agent", agent),
-            issued_until=now + MAX_SKEW,
-            reason=check_reason(reason),
-        )
-        return self._revoke([entry], now)[0]
-
-    def _revoke(self, entries: list[Revocation], now: float) -> list[bool]:
-        news = self._enforcement.ask_ledger(lambda: self._ledger.revoke(entries))
-        for entry, is_news in zip(entries, news, strict=True):
-            if is_news:
-                self._trail.revoked(now, entry.subject, entry.reason)
-        return news
-
-    def _expiry(self, token_id: str, now: float) -> int:
-        """Return when a token expires: as it says, if this guard has seen it, else the latest it could."""
-        known = self._enforcement.verifier.expiry_of(token_id)
-        return int(now) + MAX_SKEW + self._max_ttl if known is None else known
-
-    def revocations(self) -> list[Revocation]:
-        """Return what is revoked, newest first."""
-        return self._enforcement.ask_ledger(self._ledger.revocations)
-
-    def purge(self) -> int:
-        """Remove from the ledger what has been expired for more than a day; return the number of entries."""
-        now = read_clock(self._clock)
-        return self._enforcement.ask_ledger(lambda: self._ledger.purge(now))
 
     def acting_as(
         self,
@@ -344,7 +274,7 @@ class Guard:
         """
         if not isinstance(credential, Credential):
             raise ConfigError(f"acting_as needs a Credential, not {shown(credential)}")
-        bearer = Bearer(agent, session, task)
+        bearer = _bearer(agent, session, task)
 
         def admit(call: Call) -> Admission:
             return self._enforcement.admit(self._case(credential, call, bearer))
@@ -365,7 +295,7 @@ class Guard:
         ttl: Duration | None = None,
         limits: Mapping[str, Limit] | None = None,
         max_depth: int = 0,
-    ) -> Iterator[Credential]:
+    ) -> Generator[Credential]:
         """Delegate a credential for one task, bind it for the block, and revoke it at its end.
 
         It is revoked however the block ends. The parent must have depth left to delegate.
@@ -400,12 +330,11 @@ class Guard:
                 yield child
         finally:
             child.close()
-            expires_at = int(child.expires_at.timestamp())
-            now = read_clock(self._clock)
-            entry = Revocation(
-                revoked_at=now, expires_at=expires_at, token_id=child.token_id, reason="the task ended"
-            )
-            self._revoke([entry], now)
+            self.revoke(child.token_id, reason="the task ended")
 
     def _case(self, source: object, call: Call, bearer: Bearer) -> Case:
-        return Case(source, call, bearer, read_clock(self._clock))
+        return Case(source, call, bearer, read_clock(self._enforcement.clock))
+
+
+def _bearer(agent: str | None, session: str | None, task: str | None) -> Bearer:
+    return ANYBODY if agent is session is task is None else Bearer(agent, session, task)

@@ -239,7 +239,7 @@ class Issuer:
                 f"the token would be larger than {MAX_TOKEN_SIZE} bytes; grant less in one token"
             )
         self._record(claims, now)
-        return Credential._make((token,), (claims,), digest, private, self._clock)
+        return Credential.made((token,), (claims,), digest, private, self._clock)
 
     def _record(self, claims: Claims, now: float) -> None:
         if self._audit is None:

@@ -15,7 +15,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from remit.encoding import EncodingError, b64url_decode, b64url_encode
-from remit.errors import ConfigError, shown
+from remit.errors import ConfigError
+from remit.names import mapping
 
 __all__ = ["THUMBPRINT_URI", "HolderKey", "PublicKey", "private_key", "public_key"]
 
@@ -36,18 +37,21 @@ _SMALL_ORDER: Final = frozenset({0, 1, _FIELD - 1, _ORDER_EIGHT, _FIELD - _ORDER
 class PublicKey:
     """A sound Ed25519 public key. Made by `public_key`; compares by its bytes."""
 
-    __slots__ = ("_key", "_thumbprint", "raw")
+    __slots__ = ("_key", "_thumbprint", "raw", "x")
 
     raw: bytes
     """The 32 bytes of the key."""
+    x: str
+    """The same in base64url, as a JWK holds it."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, x: str | None = None) -> None:
         y = int.from_bytes(raw, "little") & ~_SIGN_BIT
         if len(raw) != _SIZE or y >= _FIELD:
             raise EncodingError("is not the canonical encoding of an Ed25519 public key")
         if y in _SMALL_ORDER:
             raise EncodingError("is a key of small order, which would fit any signature")
         self.raw = raw
+        self.x = b64url_encode(raw) if x is None else x
         self._key: Ed25519PublicKey | None = None
         self._thumbprint: str | None = None
 
@@ -55,14 +59,14 @@ class PublicKey:
     def thumbprint(self) -> str:
         """SHA-256 JWK thumbprint (RFC 7638), base64url."""
         if self._thumbprint is None:
-            required = f'{{"crv":"Ed25519","kty":"OKP","x":"{b64url_encode(self.raw)}"}}'
+            required = f'{{"crv":"Ed25519","kty":"OKP","x":"{self.x}"}}'
             self._thumbprint = b64url_encode(hashlib.sha256(required.encode("ascii")).digest())
         return self._thumbprint
 
     @property
     def jwk(self) -> dict[str, str]:
         """The key as a JWK (RFC 8037), a new dictionary each time."""
-        return {"crv": "Ed25519", "kty": "OKP", "x": b64url_encode(self.raw)}
+        return {"crv": "Ed25519", "kty": "OKP", "x": self.x}
 
     @property
     def uri(self) -> str:
@@ -103,7 +107,7 @@ def public_key(jwk: Mapping[str, object]) -> PublicKey:
     x = jwk.get("x")
     if type(x) is not str:
         raise EncodingError("has no public key in x")
-    return PublicKey(b64url_decode(x))
+    return PublicKey(b64url_decode(x), x)
 
 
 class HolderKey:
@@ -169,9 +173,7 @@ def private_key(key: object) -> HolderKey:
     """
     if isinstance(key, Ed25519PrivateKey):
         return HolderKey(key)
-    if not isinstance(key, Mapping):
-        raise ConfigError(f"holder_key must be a private JWK or an Ed25519PrivateKey, not {shown(key)}")
     try:
-        return HolderKey.from_jwk(key)
+        return HolderKey.from_jwk(mapping("holder_key", key))
     except EncodingError as error:
         raise ConfigError(f"holder_key {error}") from None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from remit.encoding import EncodingError
 from remit.errors import ConfigError, shown
+from remit.names import mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,14 +33,14 @@ class Rate(NamedTuple):
     seconds: int
 
 
-def micros(number: JsonValue) -> int | None:
+def micros(number: object) -> int | None:
     """Return a number as whole millionths, or None when it is none, negative or finer than that.
 
     Budgets are summed as integers, so that no ledger rounds and every ledger agrees.
     """
     if type(number) is int:
         scaled = number * _MICRO
-    elif type(number) is float:
+    elif type(number) is float and isfinite(number):
         exact = Decimal(repr(number)) * _MICRO
         if exact != exact.to_integral_value():
             return None
@@ -171,12 +173,10 @@ def _parse_rate(wire: JsonObject) -> Rate | None:
 
 
 def _budget(budget: object) -> dict[str, int]:
-    if not isinstance(budget, dict):
-        raise ConfigError("budget must map argument names to their greatest sum")
     totals: dict[str, int] = {}
-    for name, total in budget.items():
+    for name, total in mapping("budget", budget).items():
         scaled = micros(total)
-        if not isinstance(name, str) or not name.strip() or not scaled:
+        if not name.strip() or not scaled:
             raise ConfigError(
                 f"budget of {shown(name)} must be more than 0 and at most {_MAX_COUNT // _MICRO},"
                 " with at most six decimals"

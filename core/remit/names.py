@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from remit.errors import ConfigError, shown
 
@@ -18,6 +18,8 @@ __all__ = [
     "check_name",
     "check_reason",
     "check_uri",
+    "items",
+    "mapping",
     "moment",
     "read_clock",
     "seconds",
@@ -135,6 +137,32 @@ def moment(second: float) -> datetime:
     return datetime.fromtimestamp(second, UTC)
 
 
+def items(what: str, values: object) -> Iterable[object]:
+    """Return `values` when they are several of something, and not text.
+
+    Raises:
+        ConfigError: when they are not.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise ConfigError(f"{what} must be a list, not {shown(values)}")
+    return cast("Iterable[object]", values)
+
+
+def mapping(what: str, value: object) -> Mapping[str, object]:
+    """Return `value` when it maps names to something.
+
+    Raises:
+        ConfigError: when it does not.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{what} must map names to values, not be {shown(value)}")
+    members = cast("Mapping[object, object]", value)
+    for name in members:
+        if not isinstance(name, str):
+            raise ConfigError(f"{what} must have names that are strings, not {shown(name)}")
+    return cast("Mapping[str, object]", value)
+
+
 def check_clock(clock: object) -> Clock:
     """Return `clock` when it can be called.
 
@@ -143,7 +171,7 @@ def check_clock(clock: object) -> Clock:
     """
     if not callable(clock):
         raise ConfigError("clock must be a callable that returns seconds since the epoch, as time.time")
-    return clock
+    return cast("Clock", clock)
 
 
 def read_clock(clock: Clock) -> float:
@@ -152,7 +180,10 @@ def read_clock(clock: Clock) -> float:
     Raises:
         ConfigError: when it is not a finite number of seconds; nothing can be decided by such a clock.
     """
-    now = clock()
+    try:
+        now: object = clock()
+    except Exception as error:
+        raise ConfigError(f"the clock failed with {type(error).__name__}") from error
     if not isinstance(now, int | float) or not 0 <= now <= _LATEST:
         raise ConfigError("the clock did not return seconds since the epoch")
     return now

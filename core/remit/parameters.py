@@ -60,9 +60,9 @@ def secret(name: str) -> Secret:
 class Arguments:
     """One call, taken apart."""
 
-    passed: dict[str, Any] = field(default_factory=dict)
+    passed: dict[str, Any] = field(default_factory=dict[str, Any])
     """What counts as an argument, by parameter name."""
-    injected: dict[str, Any] = field(default_factory=dict)
+    injected: dict[str, Any] = field(default_factory=dict[str, Any])
     """The receiver, and what a framework put in; not looked at, not copied."""
     problem: str | None = None
     """Why it is no call of this function, if so."""
@@ -101,6 +101,7 @@ class Parameters:
             self._add(parameter)
         annotation = self.hints.get("return", signature.return_annotation)
         self.signature = signature.replace(parameters=visible, return_annotation=annotation)
+        self.wanted = tuple(self.secrets.values())
         self._names = {p.name for p in visible if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}}
         in_order = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
         self._order = [p.name for p in visible if p.kind in in_order]

@@ -27,9 +27,11 @@ class PermitKeeper(Protocol):
 
     def readmit(self, permit: Permit, call: Call) -> Admission:
         """Admit the call that `permit` is for."""
+        ...
 
     def settle(self, permit: Permit, error: BaseException | None) -> None:
         """Record the outcome."""
+        ...
 
 
 class Permit:

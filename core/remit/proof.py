@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from remit.encoding import EncodingError, canonicalize
 from remit.errors import ConfigError, TokenRejected, shown
@@ -56,16 +56,17 @@ def read_presentation(presentation: object) -> Presentation:
     if isinstance(presentation, Presentation):
         chain, proof = presentation.chain, presentation.proof
     elif isinstance(presentation, Mapping):
-        chain, proof = presentation.get("aat_chain"), presentation.get("aat_pop")
+        members = cast("Mapping[str, object]", presentation)
+        chain, proof = members.get("aat_chain"), members.get("aat_pop")
     else:
         raise TokenRejected("token_malformed", "The presentation is not an object with a chain and a proof.")
     if not isinstance(chain, list | tuple):
         raise TokenRejected("token_malformed", "The presentation has no chain.")
-    if proof is None or proof == "":
+    if proof is None or (type(proof) is str and not proof):
         raise TokenRejected("proof_missing", "The presentation has no proof of possession.")
     if type(proof) is not str:
         raise TokenRejected("proof_invalid", "The proof of possession is not text.")
-    return Presentation(tuple(chain), proof)
+    return Presentation(tuple(cast("list[str]", chain)), proof)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +152,15 @@ def verify_proof(
     issued_at = payload.get("iat")
     if type(issued_at) is not int or not -policy.window <= now - issued_at <= policy.window:  # 7g
         raise _invalid(f"was not made within {policy.window} seconds of now")
-    if nonce is not None and not hmac.compare_digest(
-        str(payload.get("nonce")).encode(), nonce.encode()
-    ):  # 7h
+    if nonce is not None and not _same_nonce(payload.get("nonce"), nonce):  # 7h
         raise _invalid("does not carry the nonce it was asked for")
     return Proof(f"{chain.leaf.holder.thumbprint}:{identifier}", issued_at + policy.window + 1)
+
+
+def _same_nonce(carried: object, asked: object) -> bool:
+    if not isinstance(carried, str) or not isinstance(asked, str) or not asked.strip():
+        return False
+    return hmac.compare_digest(carried.encode("utf-8", "replace"), asked.encode("utf-8", "replace"))
 
 
 def _invalid(problem: str) -> TokenRejected:
@@ -185,7 +190,8 @@ def _check_target(payload: JsonObject, chain: VerifiedChain, tool: str, argument
 def _check_audience(payload: JsonObject, policy: ProofPolicy) -> None:
     """Step 7d."""
     if "aat_aud" in payload:
-        if payload["aat_aud"] not in policy.audiences:
+        audience = payload["aat_aud"]
+        if not isinstance(audience, str) or audience not in policy.audiences:
             raise TokenRejected("audience_mismatch", "The proof was made for another enforcement point.")
     elif policy.require_audience:
         raise TokenRejected("audience_mismatch", "The proof does not name this enforcement point.")

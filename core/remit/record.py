@@ -45,7 +45,7 @@ class AuditRecord(Mapping[str, object]):
 
     def __getitem__(self, name: str) -> object:
         if name in _FIELDS and (value := getattr(self, name)) is not None:
-            return list(value) if isinstance(value, tuple) else value
+            return list(self.chain) if name == "chain" else value
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -63,6 +63,7 @@ class AuditSink(Protocol):
 
     def record(self, record: AuditRecord) -> None:
         """Keep the record, or raise; it is durable when this returns, as far as the sink can tell."""
+        ...
 
 
 class _CallIds:

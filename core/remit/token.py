@@ -67,10 +67,10 @@ def _header(segment: str, typ: str) -> Header:
         raise EncodingError(f"has a header whose typ is not {typ}")
     features: tuple[str, ...] = ()
     if "crit" in members:
-        if members["crit"] != [_EXTENSION]:
+        if typ != TOKEN or members["crit"] != [_EXTENSION]:
             raise EncodingError("has a crit that this verifier does not understand")
-        features = _strings(members, _EXTENSION)
-        if not features or not set(features) <= set(_FEATURES):
+        features = _set(members, _EXTENSION)
+        if not set(features) <= set(_FEATURES):
             raise EncodingError("has a restriction in its header that this verifier does not understand")
     elif _EXTENSION in members:
         raise EncodingError("has a restriction in its header that crit does not protect")
@@ -78,7 +78,7 @@ def _header(segment: str, typ: str) -> Header:
     return Header(kid if isinstance(kid, str) else None, features)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Envelope:
     """A compact JWS whose signature has not been verified: nothing in it may be believed."""
 
@@ -105,7 +105,7 @@ class Envelope:
         header = _header(head, typ)
         if not payload.isascii():
             raise EncodingError("is not base64url")
-        return cls(header, f"{head}.{payload}".encode("ascii"), b64url_decode(signature), payload)
+        return cls(header, text[: -len(signature) - 1].encode("ascii"), b64url_decode(signature), payload)
 
     @property
     def digest(self) -> str:
@@ -127,9 +127,9 @@ class Envelope:
         return parse_object(b64url_decode(self._payload))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Claims:
-    """What a token says. Times are whole seconds since the epoch."""
+    """What a token says, to be read only. Times are whole seconds since the epoch."""
 
     id: str
     issuer: str
@@ -147,7 +147,7 @@ class Claims:
     session: str | None = None
     task: str | None = None
     delegate_only: tuple[str, ...] = ()
-    limits: Mapping[str, Limit] = field(default_factory=dict)
+    limits: Mapping[str, Limit] = field(default_factory=dict[str, Limit])
 
     @property
     def agent_name(self) -> str:
@@ -168,10 +168,10 @@ class Claims:
             if feature not in payload:
                 raise EncodingError(f"announces {feature} and does not carry it")
         tools = _tools(payload)
-        granted = tools or {}
+        granted = (tools or {}).keys()
         limits = _object(payload, "limits") if "limits" in payload else {}
-        delegate_only = _strings(payload, "delegate_only") if "delegate_only" in payload else ()
-        if not (granted.keys() >= limits.keys() and granted.keys() >= set(delegate_only)):
+        delegate_only = _set(payload, "delegate_only") if "delegate_only" in payload else ()
+        if not (granted >= limits.keys() and granted >= set(delegate_only)):
             raise EncodingError("restricts a capability that it does not grant")
         return cls(
             id=_name(payload, "jti"),
@@ -304,9 +304,16 @@ def _strings(payload: JsonObject, name: str) -> tuple[str, ...]:
     texts = (
         [value for value in values if isinstance(value, str) and value] if isinstance(values, list) else []
     )
-    if not texts or texts != values or len(set(texts)) != len(texts):
-        raise EncodingError(f"has a {name} that is not a list of different strings")
+    if not texts or texts != values:
+        raise EncodingError(f"has a {name} that is not a list of strings")
     return tuple(texts)
+
+
+def _set(payload: JsonObject, name: str) -> tuple[str, ...]:
+    texts = _strings(payload, name)
+    if len(set(texts)) != len(texts):
+        raise EncodingError(f"has a {name} that says something twice")
+    return texts
 
 
 def _audience(payload: JsonObject) -> tuple[str, ...] | None:

@@ -48,6 +48,8 @@ class VerifiedChain:
     """When the last link was signed."""
     subjects: frozenset[str]
     """What a revocation of this chain, or a part of it, may name."""
+    restricted: bool
+    """Whether some link names a session, a task or an audience."""
     grants: dict[str, Any]
     """Filled by the guard: what the chain says about a capability, worked out once."""
 
@@ -72,7 +74,7 @@ class ChainVerifier:
 
     def __init__(self, anchors: Sequence[TrustAnchor], max_ttl: int) -> None:
         self._anchors = tuple(anchors)
-        self._max_ttl = max_ttl
+        self.max_ttl = max_ttl
         self._known: dict[tuple[str, ...], VerifiedChain] = {}
         self._known_bytes = 0
         self._expiries: dict[str, int] = {}
@@ -118,10 +120,11 @@ class ChainVerifier:
         subjects = {
             f"token:{claims.id}",
             f"agent:{claims.agent_name}",
-            f"key:{claims.holder.thumbprint}",
-            f"key:{signer.thumbprint}",
+            f"key:{claims.holder.x}",
+            f"key:{signer.x}",
         }
         start = claims.not_before or 0
+        restricted = any(what is not None for what in (claims.session, claims.task, claims.audience))
         if parent is None:
             return VerifiedChain(
                 tokens=(token,),
@@ -131,6 +134,7 @@ class ChainVerifier:
                 not_before=start,
                 issued_at=claims.issued_at,
                 subjects=frozenset(subjects),
+                restricted=restricted,
                 grants={},
             )
         return VerifiedChain(
@@ -141,6 +145,7 @@ class ChainVerifier:
             not_before=max(parent.not_before, start),
             issued_at=max(parent.issued_at, claims.issued_at),
             subjects=parent.subjects | subjects,
+            restricted=parent.restricted or restricted,
             grants={},
         )
 
@@ -164,10 +169,12 @@ class ChainVerifier:
     def _opened(self, envelope: Envelope) -> tuple[TrustAnchor, Any]:
         kid = envelope.header.kid
         named = [anchor for anchor in self._anchors if anchor.key.thumbprint == kid] if kid else []
-        for anchor in named or self._anchors:
-            payload = envelope.opened_with(anchor.key)
+        for key in dict.fromkeys(anchor.key for anchor in named or self._anchors):
+            payload = envelope.opened_with(key)
             if payload is not None:
-                return anchor, payload
+                anchors = [anchor for anchor in self._anchors if anchor.key == key]
+                # One key may be trusted under several names; the token's own is the one that counts.
+                return next((a for a in anchors if a.issuer == payload.get("iss")), anchors[0]), payload
         claimed = envelope.unverified_payload().get("iss")
         if any(anchor.issuer == claimed for anchor in self._anchors):
             raise TokenRejected("token_signature_invalid", "The token's signature does not verify.", link=0)
@@ -178,10 +185,10 @@ class ChainVerifier:
     def _check_lifetime(self, claims: Claims) -> None:
         if claims.expires_at <= claims.issued_at:
             raise TokenRejected("token_malformed", "The token expires before it was issued.", link=0)
-        if claims.expires_at - claims.issued_at > self._max_ttl:
+        if claims.expires_at - claims.issued_at > self.max_ttl:
             raise TokenRejected(
                 "token_malformed",
-                f"The token lives longer than the {self._max_ttl} seconds this guard accepts.",
+                f"The token lives longer than the {self.max_ttl} seconds this guard accepts.",
                 link=0,
             )
         if claims.max_depth > MAX_DEPTH:

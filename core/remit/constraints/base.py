@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
     from remit.encoding import JsonObject, JsonValue
 
-__all__ = ["MAX_DEPTH", "MAX_NODES", "Constraint", "Scalar", "listed", "member", "to_json", "to_json_list"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "Constraint",
+    "Scalar",
+    "keys_of",
+    "listed",
+    "member",
+    "put",
+    "to_json",
+    "to_json_list",
+]
 
 Scalar: TypeAlias = "str | int | float | bool | Enum | None"
 """A JSON scalar, as `Exact` takes it; an enum counts by its value."""
@@ -33,6 +44,9 @@ MAX_NODES: Final = 128
 """How many constraints one argument's tree may hold; comparing two trees takes their product."""
 
 _SHOWN_VALUES: Final = 6
+
+put: Final = object.__setattr__
+"""Sets an attribute of a constraint that is being built; afterwards nothing does."""
 
 
 class Constraint(ABC):
@@ -53,22 +67,19 @@ class Constraint(ABC):
 
     def _init(self, *clauses: Constraint) -> None:
         """Set what all constraints have; `clauses` are those nested inside this one."""
-        for clause in clauses:
-            if clause.is_optional:
+        depth = nodes = 1
+        if clauses:
+            if any(clause.is_optional for clause in clauses):
+                raise ConfigError(f"{self.TYPE}: only an argument can be optional, not a clause inside")
+            depth += max(clause.depth for clause in clauses)
+            nodes += sum(clause.nodes for clause in clauses)
+            if depth > MAX_DEPTH or nodes > MAX_NODES:
                 raise ConfigError(
-                    f"{self.TYPE}: only an argument itself can be optional, not a clause inside"
+                    f"{self.TYPE}: may nest {MAX_DEPTH} deep and hold {MAX_NODES} constraints at most"
                 )
-        depth = 1 + max((clause.depth for clause in clauses), default=0)
-        nodes = 1 + sum(clause.nodes for clause in clauses)
-        if depth > MAX_DEPTH:
-            raise ConfigError(f"{self.TYPE}: constraints may nest {MAX_DEPTH} deep at most")
-        if nodes > MAX_NODES:
-            raise ConfigError(f"{self.TYPE}: a constraint may hold {MAX_NODES} clauses at most")
-        self._set(_optional=False, depth=depth, nodes=nodes)
-
-    def _set(self, **values: object) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        put(self, "_optional", False)  # noqa: FBT003 - a slot, not a parameter
+        put(self, "depth", depth)
+        put(self, "nodes", nodes)
 
     @property
     def is_optional(self) -> bool:
@@ -85,8 +96,8 @@ class Constraint(ABC):
         for kind in type(self).__mro__:
             for name in getattr(kind, "__slots__", ()):
                 if hasattr(self, name):
-                    object.__setattr__(twin, name, getattr(self, name))
-        object.__setattr__(twin, "_optional", True)
+                    put(twin, name, getattr(self, name))
+        put(twin, "_optional", True)  # noqa: FBT003 - as above
         return twin
 
     @abstractmethod
@@ -109,7 +120,7 @@ class Constraint(ABC):
 
     @classmethod
     @abstractmethod
-    def _parse(cls, members: JsonObject, depth: int) -> Self:
+    def parse(cls, members: JsonObject, depth: int) -> Self:
         """Return the constraint that `members` spell, `depth` levels below the argument."""
 
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from remit.constraints.base import Constraint, keys_of, listed, member, to_json, to_json_list
+from remit.constraints.base import Constraint, keys_of, listed, member, put, to_json, to_json_list
 from remit.encoding import EncodingError, comparable
 from remit.errors import ConfigError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from remit.constraints.base import Scalar
     from remit.encoding import JsonObject, JsonValue
 
-__all__ = ["Anything", "Exact", "NotOneOf", "OneOf", "Range"]
+__all__ = ["Anything", "Exact", "NotOneOf", "OneOf", "Range", "Values"]
 
 _BOUNDS: Final = ("min", "max")
 
@@ -47,7 +47,8 @@ class Exact(Constraint):
 
     def _build(self, value: JsonValue) -> None:
         self._init()
-        self._set(value=value, _key=comparable(value))
+        put(self, "value", value)
+        put(self, "_key", comparable(value))
 
     def check(self, value: JsonValue) -> bool:
         return comparable(value) == self._key
@@ -56,7 +57,7 @@ class Exact(Constraint):
         return {"value": self.value}
 
     @classmethod
-    def _parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf
+    def parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf
         value = members.get("value")
         if "value" not in members or isinstance(value, list | dict):
             raise EncodingError("has a value that is not a scalar")
@@ -117,7 +118,10 @@ class Range(Constraint):
         if low is not None and high is not None and low > high:  # type: ignore[operator]  # both are numbers
             raise EncodingError("has a min greater than its max")
         self._init()
-        self._set(_low=low, _high=high, _low_open=low_open, _high_open=high_open)
+        put(self, "_low", low)
+        put(self, "_high", high)
+        put(self, "_low_open", low_open)
+        put(self, "_high_open", high_open)
 
     @property
     def minimum(self) -> float | None:
@@ -166,8 +170,8 @@ class Range(Constraint):
         return members
 
     @classmethod
-    def _parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf
-        is_open = []
+    def parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf
+        is_open: list[bool] = []
         for name in _BOUNDS:
             inclusive = members.get(f"{name}_inclusive", True)
             if type(inclusive) is not bool or (f"{name}_inclusive" in members and name not in members):
@@ -180,7 +184,7 @@ class Range(Constraint):
         return self
 
     def describe(self) -> str:
-        parts = []
+        parts: list[str] = []
         if self._low is not None:
             parts.append(f"{'more than' if self._low_open else 'at least'} {listed([self._low])}")
         if self._high is not None:
@@ -188,7 +192,7 @@ class Range(Constraint):
         return " ".join(["a number", " and ".join(parts)]).strip()
 
 
-class _Values(Constraint):
+class Values(Constraint):
     """A constraint that is a list of values."""
 
     __slots__ = ("_keys", "values")
@@ -205,7 +209,8 @@ class _Values(Constraint):
 
     def _build(self, values: list[JsonValue]) -> None:
         self._init()
-        self._set(values=tuple(values), _keys=keys_of(values))
+        put(self, "values", tuple(values))
+        put(self, "_keys", keys_of(values))
 
     @property
     def keys(self) -> frozenset[Hashable]:
@@ -216,13 +221,13 @@ class _Values(Constraint):
         return {self.MEMBER: list(self.values)}
 
     @classmethod
-    def _parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf
+    def parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf
         self = cls.__new__(cls)
         self._build(member(members, cls.MEMBER, list))
         return self
 
 
-class OneOf(_Values):
+class OneOf(Values):
     """The argument is one of `values`.
 
     Args:
@@ -249,7 +254,7 @@ class OneOf(_Values):
         return ("one of " if len(self.values) > 1 else "") + listed(self.values)
 
 
-class NotOneOf(_Values):
+class NotOneOf(Values):
     """The argument is none of `values`. Any other value of any type is allowed, so prefer `OneOf`.
 
     Args:
@@ -288,7 +293,7 @@ class Anything(Constraint):
         return {}
 
     @classmethod
-    def _parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf without members
+    def parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf without members
         return cls()
 
     def describe(self) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from remit.constraints.base import Constraint, keys_of, listed, member
-from remit.constraints.basic import Exact, _Values
+from remit.constraints.base import Constraint, keys_of, listed, member, put
+from remit.constraints.basic import Exact, Values
 from remit.encoding import EncodingError, comparable
 from remit.errors import ConfigError, shown
 
@@ -39,7 +39,7 @@ def as_constraint(where: str, value: Constraint | Scalar) -> Constraint:
         raise ConfigError(f"{where}: {error}") from None
 
 
-class Contains(_Values):
+class Contains(Values):
     """The argument is a list that holds all of `values`, whatever else it holds.
 
     Args:
@@ -61,7 +61,7 @@ class Contains(_Values):
         return "a list with " + listed(self.values)
 
 
-class Subset(_Values):
+class Subset(Values):
     """The argument is a list of nothing but `values`; the empty list qualifies.
 
     Args:
@@ -100,13 +100,13 @@ class _Clauses(Constraint):
 
     def _build(self, clauses: tuple[Constraint, ...]) -> None:
         self._init(*clauses)
-        self._set(clauses=clauses)
+        put(self, "clauses", clauses)
 
     def _members(self) -> JsonObject:
         return {"constraints": [clause.to_json() for clause in self.clauses]}
 
     @classmethod
-    def _parse(cls, members: JsonObject, depth: int) -> Self:
+    def parse(cls, members: JsonObject, depth: int) -> Self:
         wires = member(members, "constraints", list)
         if not wires:
             raise EncodingError("has no constraints, which would mean anything")
@@ -177,7 +177,7 @@ class Each(Constraint):
 
     def _build(self, constraint: Constraint) -> None:
         self._init(constraint)
-        self._set(constraint=constraint)
+        put(self, "constraint", constraint)
 
     def check(self, value: JsonValue) -> bool:
         return isinstance(value, list) and all(map(self.constraint.check, value))
@@ -186,7 +186,7 @@ class Each(Constraint):
         return {"constraint": self.constraint.to_json()}
 
     @classmethod
-    def _parse(cls, members: JsonObject, depth: int) -> Self:
+    def parse(cls, members: JsonObject, depth: int) -> Self:
         self = cls.__new__(cls)
         self._build(_parse_inner(members.get("constraint"), depth))
         return self
@@ -224,7 +224,8 @@ class Fields(Constraint):
         bare = [_required_form(field) for field in fields.values()]
         self._init(*bare)
         required = frozenset(name for name, field in fields.items() if not field.is_optional)
-        self._set(_fields=MappingProxyType(fields), _required=required)
+        put(self, "_fields", MappingProxyType(fields))
+        put(self, "_required", required)
 
     @property
     def fields(self) -> Mapping[str, Constraint]:
@@ -252,14 +253,16 @@ class Fields(Constraint):
         return members
 
     @classmethod
-    def _parse(cls, members: JsonObject, depth: int) -> Self:
+    def parse(cls, members: JsonObject, depth: int) -> Self:
         wires = member(members, "fields", dict)
-        may_omit = member(members, "may_omit", list) if "may_omit" in members else []
-        if not wires or not all(type(name) is str and name in wires for name in may_omit):
-            raise EncodingError("has fields that do not fit")
+        may_omit: list[JsonValue] = member(members, "may_omit", list) if "may_omit" in members else []
         fields = {name: _parse_inner(wire, depth) for name, wire in wires.items()}
         for name in may_omit:
+            if not isinstance(name, str) or name not in fields:
+                raise EncodingError("lets a field be omitted that it does not have")
             fields[name] = fields[name].optional()
+        if not fields:
+            raise EncodingError("has no fields")
         self = cls.__new__(cls)
         self._build(fields)
         return self
@@ -275,7 +278,7 @@ def _required_form(constraint: Constraint) -> Constraint:
     if not constraint.is_optional:
         return constraint
     bare = constraint.optional()
-    object.__setattr__(bare, "_optional", False)
+    put(bare, "_optional", False)  # noqa: FBT003 - a slot, not a parameter
     return bare
 
 

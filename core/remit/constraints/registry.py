@@ -27,7 +27,9 @@ CONSTRAINT_TYPES: Final[Mapping[str, type[Constraint]]] = MappingProxyType(
 )
 """`constraint_type` to class: the nine of the AAT draft and the eight of Remit."""
 
-_COMMON: Final = frozenset({"constraint_type", "optional"})
+_ALLOWED: Final = {
+    name: kind.MEMBERS | {"constraint_type", "optional"} for name, kind in CONSTRAINT_TYPES.items()
+}
 
 
 def parse_constraint(wire: JsonValue, *, depth: int = 1) -> Constraint:
@@ -53,10 +55,10 @@ def parse_constraint(wire: JsonValue, *, depth: int = 1) -> Constraint:
     optional = wire.get("optional", False)
     if type(optional) is not bool or ("optional" in wire and depth > 1):
         raise EncodingError("has an optional that does not belong")
-    if not wire.keys() <= kind.MEMBERS | _COMMON:
+    if not wire.keys() <= _ALLOWED[kind.TYPE]:
         raise EncodingError("has a member that its type does not define")
     try:
-        constraint = kind._parse(wire, depth)  # noqa: SLF001 - the registry is the family's own
+        constraint = kind.parse(wire, depth)
     except ConfigError as error:
         raise EncodingError(f"is not well-formed ({error})") from None
     return constraint.optional() if optional else constraint

@@ -13,7 +13,7 @@ import unicodedata
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeAlias
 
-from remit.constraints.base import Constraint, member
+from remit.constraints.base import Constraint, member, put
 from remit.encoding import EncodingError
 from remit.errors import ConfigError, shown
 
@@ -62,7 +62,7 @@ class _OneText(Constraint):
         if type(text) is not str:
             raise ConfigError(f"{type(self).__name__}: takes a string, not {shown(text)}")
         self._init()
-        self._set(_text=text)
+        put(self, "_text", text)
         self._compile(text)
 
     @abstractmethod
@@ -73,7 +73,7 @@ class _OneText(Constraint):
         return {self.MEMBER: self._text}
 
     @classmethod
-    def _parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf
+    def parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf
         return cls(member(members, cls.MEMBER, str))
 
 
@@ -101,7 +101,7 @@ class Path(_OneText):
         segments = _segments(text)
         if segments is None:
             raise ConfigError(f"Path: {shown(text)} is not a plain absolute path")
-        self._set(_root=segments)
+        put(self, "_root", segments)
 
     @property
     def root(self) -> str:
@@ -171,7 +171,7 @@ class Url(_OneText):
         parts = _url_parts(text)
         if parts is None or parts.query is not None or "" in parts.path:
             raise ConfigError(f"Url: {shown(text)} is not a plain scheme://host[:port][/path]")
-        self._set(_base=parts)
+        put(self, "_base", parts)
 
     @property
     def base(self) -> str:
@@ -267,7 +267,7 @@ class Cidr(_OneText):
             network = None
         if network is None or str(network) != text:
             raise ConfigError(f"Cidr: {shown(text)} is not a network in canonical form")
-        self._set(_network=network)
+        put(self, "_network", network)
 
     @property
     def network(self) -> str:
@@ -356,7 +356,7 @@ class MaxLength(Constraint):
         if type(maximum) is not int or not 0 <= maximum < 2**53:
             raise EncodingError("has a max that is not a whole number of zero or more")
         self._init()
-        self._set(maximum=maximum)
+        put(self, "maximum", maximum)
 
     def check(self, value: JsonValue) -> bool:
         return isinstance(value, str | list) and len(value) <= self.maximum
@@ -365,7 +365,7 @@ class MaxLength(Constraint):
         return {"max": self.maximum}
 
     @classmethod
-    def _parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf
+    def parse(cls, members: JsonObject, depth: int) -> Self:  # noqa: ARG003 - a leaf
         self = cls.__new__(cls)
         self._build(member(members, "max", int))
         return self

@@ -61,7 +61,7 @@ def parse_object(data: bytes) -> JsonObject:
     """
     try:
         text = data.decode("utf-8")
-        value = _decode(text)
+        value: JsonValue = _decode(text)
         if data.count(b"[") + data.count(b"{") > _MAX_DEPTH:
             _refuse_depth(value)
         if "\\u" in text:  # only an escape can smuggle a lone surrogate past UTF-8
@@ -70,6 +70,6 @@ def parse_object(data: bytes) -> JsonObject:
         raise
     except (ValueError, RecursionError):
         raise EncodingError("is not JSON") from None
-    if type(value) is not dict:
+    if not isinstance(value, dict):
         raise EncodingError("is not a JSON object")
     return value

@@ -14,7 +14,7 @@ from typing import Final
 
 from remit.encoding.failure import EncodingError
 
-__all__ = ["admissible", "number_text", "parse_fraction", "parse_whole"]
+__all__ = ["admissible", "number_text", "parse_fraction", "parse_whole", "whole"]
 
 _SAFE: Final = 2**53  # up to here every integer is a double
 _MAX_DIGITS: Final = 400  # the longest double written out has 309 digits before the point
@@ -56,16 +56,26 @@ def admissible(number: int | Decimal) -> bool:
         return False
 
 
-def parse_whole(text: str) -> int:
-    """Return the integer that a JSON number without fraction or exponent denotes."""
+def whole(number: int) -> int | float:
+    """Return an integer in the form in which it is compared: beyond 2^53, the double that stands for it.
+
+    Raises:
+        EncodingError: when a double would change it.
+    """
+    if -_SAFE <= number <= _SAFE:
+        return number
+    if not admissible(number):
+        raise EncodingError("holds a number that a double cannot represent")
+    return float(number)
+
+
+def parse_whole(text: str) -> int | float:
+    """Return the number that a JSON number without fraction or exponent denotes."""
     if len(text) <= 15:  # noqa: PLR2004 - fifteen digits always fit a double
         return int(text)
     if len(text) > _MAX_DIGITS:
         raise EncodingError("holds a number that is too long")
-    number = int(text)
-    if not (-_SAFE <= number <= _SAFE or admissible(number)):
-        raise EncodingError("holds a number that a double cannot represent")
-    return number
+    return whole(int(text))
 
 
 def parse_fraction(text: str) -> float:

@@ -94,12 +94,19 @@ class Ledger(Protocol):
 
     def revoke(self, revocations: Sequence[Revocation]) -> list[bool]:
         """Add revocations; for each, whether it says something new."""
+        ...
 
     def revoked(self, subjects: Iterable[str]) -> Sequence[Revocation]:
         """Return the revocations that name one of `subjects`."""
+        ...
+
+    def as_of(self, now: float) -> float:
+        """Return the time for which `revoked` is known to be complete; `now` for one that never lags."""
+        ...
 
     def revocations(self) -> list[Revocation]:
         """Return all revocations, newest first."""
+        ...
 
     def commit(self, charges: Sequence[Charge], proof: Proof | None, now: float) -> None:
         """Charge every counter and remember the proof, or do nothing at all.
@@ -108,6 +115,12 @@ class Ledger(Protocol):
             LimitExceeded: when a counter has no room.
             TokenRejected: with `proof_replayed`, when the proof was seen before.
         """
+        ...
+
+    def probe(self, charges: Sequence[Charge], now: float) -> None:
+        """Raise what `commit` would raise for these charges, and charge nothing."""
+        ...
 
     def purge(self, now: float) -> int:
         """Remove what has been expired for longer than the margin; return the number of entries."""
+        ...

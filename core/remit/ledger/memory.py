@@ -23,7 +23,7 @@ __all__ = ["MemoryLedger"]
 class _Counter:
     expires_at: int
     total: int = 0
-    uses: deque[float] = field(default_factory=deque)
+    uses: deque[float] = field(default_factory=deque[float])
 
     def held(self, charge: Charge, now: float) -> int:
         """Return what the counter holds now; uses that have left the window are forgotten."""
@@ -83,6 +83,10 @@ class MemoryLedger:
         found = (revoked.get(subject) for subject in subjects)
         return [revocation for revocation in found if revocation is not None]
 
+    def as_of(self, now: float) -> float:
+        """Return `now`: nothing lies between this ledger and its guards."""
+        return now
+
     def revocations(self) -> list[Revocation]:
         """Return all revocations, newest first."""
         with self._lock:
@@ -96,17 +100,24 @@ class MemoryLedger:
                 # A proof that would be forgotten by now cannot be told from one that was.
                 if proof.key in self._proofs or proof.expires_at <= self._forgotten_until:
                     raise TokenRejected("proof_replayed", "The proof of possession was used before.")
-            counters = [
-                self._counters.setdefault(charge.counter, _Counter(charge.expires_at)) for charge in charges
-            ]
-            for charge, counter in zip(charges, counters, strict=True):
-                if counter.held(charge, now) + charge.amount > charge.ceiling:
-                    raise charge.exceeded()
-            for charge, counter in zip(charges, counters, strict=True):
+            self._check_room(charges, now)
+            for charge in charges:
+                counter = self._counters.setdefault(charge.counter, _Counter(charge.expires_at))
                 counter.add(charge, now)
             if proof is not None:
                 self._proofs[proof.key] = proof.expires_at
                 self._proofs_by_expiry.append((proof.expires_at, proof.key))
+
+    def probe(self, charges: Sequence[Charge], now: float) -> None:
+        """Raise what `commit` would raise for these charges, and charge nothing."""
+        with self._lock:
+            self._check_room(charges, now)
+
+    def _check_room(self, charges: Sequence[Charge], now: float) -> None:
+        for charge in charges:
+            counter = self._counters.get(charge.counter)
+            if (0 if counter is None else counter.held(charge, now)) + charge.amount > charge.ceiling:
+                raise charge.exceeded()
 
     def _forget_proofs(self, now: float) -> int:
         count = 0

@@ -57,14 +57,13 @@ class Scrubber:
             return value if cleaned == value else type(value)(cleaned)
         if isinstance(value, _ATOMS) or depth <= 0:
             return value
-        if type(value) in {list, tuple, set, frozenset}:
-            return type(value)(self.clean(item, depth - 1) for item in value)
-        if isinstance(value, tuple):
+        kind = _kind(value)
+        if kind in {list, tuple, set, frozenset}:
+            return kind([self.clean(item, depth - 1) for item in value])
+        if issubclass(kind, tuple):
             fields = [self.clean(item, depth - 1) for item in value]
-            return type(value)(*fields) if hasattr(value, "_fields") else tuple(fields)
-        if isinstance(value, dict):
-            return self._clean_dict(value, depth)
-        return self._clean_object(value, depth)
+            return kind(*fields) if hasattr(kind, "_fields") else tuple(fields)
+        return self._clean_dict(value, depth) if issubclass(kind, dict) else self._clean_object(value, depth)
 
     def _clean_bytes(self, data: bytes) -> bytes:
         for value, mask in self._texts:
@@ -109,12 +108,15 @@ class Scrubber:
                 if cleaned is not held:
                     setattr(current, name, cleaned)
             waiting += [current.__cause__, current.__context__]
-            if isinstance(current, BaseExceptionGroup):
-                waiting += current.exceptions
+            waiting += getattr(current, "exceptions", ())  # of a group
 
     def shows_in(self, error: BaseException) -> bool:
         """Tell whether an exception, after cleaning, still shows a secret when it is printed."""
         return self.holds(str(error)) or self.holds(repr(error))
+
+
+def _kind(value: object) -> Any:
+    return type(value)
 
 
 def _forms(value: str) -> set[str]:

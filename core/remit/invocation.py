@@ -1,0 +1,165 @@
+"""One call of a guarded function: allowed first, then run, then cleaned and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, cast
+
+from remit.binding import BoundScope, Call, current_binding
+from remit.errors import CapabilityDenied, RemitError, shown
+from remit.secrets import Scrubber
+
+if TYPE_CHECKING:
+    from remit.parameters import Parameters
+
+__all__ = ["Invocation"]
+
+
+class Invocation:
+    """A call that was allowed; building one is the check.
+
+    What the function leaves for later (a generator, a coroutine) is run under the binding of this
+    call, whoever asks for it, and only if the credential is still good when it begins.
+
+    Args:
+        function: the function itself.
+        parameters: how it is called.
+        capability: what it is guarded for.
+        args: the positional arguments of the call.
+        kwargs: the keyword arguments of the call.
+
+    Raises:
+        Denied: when the call is not allowed.
+    """
+
+    __slots__ = ("_admission", "_arguments", "_function", "_inside", "_scrubber")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        parameters: Parameters,
+        capability: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        binding = current_binding()
+        if binding is None or binding.capability not in {None, capability}:
+            raise CapabilityDenied(
+                "not_bound",
+                f"You may not use {shown(capability)}: nothing is bound to it here.",
+                capability=capability,
+            )
+        taken = parameters.take(args, kwargs)
+        admission = binding.admit(
+            Call(capability, taken.passed, parameters.unpassed(taken), parameters.wanted, taken.problem)
+        )
+        own = {**admission.arguments, **admission.defaults} if admission.defaults else admission.arguments
+        self._function = function
+        self._admission = admission
+        self._arguments = parameters.apply(taken, own, admission.secrets)
+        # What a call-scoped binding allows is this one call, not what its body goes on to call.
+        self._inside = None if binding.capability is not None else binding
+        self._scrubber = Scrubber(admission.secrets.values()) if admission.secrets else None
+
+    def result(self) -> Any:
+        """Run a function and return what it returns."""
+        try:
+            with BoundScope(self._inside):
+                value = self._started()
+        except BaseException as caught:  # noqa: BLE001 - raised below, recorded and cleaned
+            error = self._failed(caught)
+        else:
+            return self._kept(value)
+        raise error
+
+    async def coroutine(self) -> Any:
+        """Run a coroutine function and return what it returns."""
+        return await self._awaited(None)
+
+    def _kept(self, value: Any) -> Any:
+        kind = type(cast("object", value))
+        if kind is GeneratorType:
+            return self._stepped(value)
+        if kind is AsyncGeneratorType:
+            return self._stepped_async(value)
+        if kind is CoroutineType:
+            return self._awaited(value)
+        return self._finished(value)
+
+    def _started(self) -> Any:
+        positional, named = self._arguments
+        return self._function(*positional, **named)
+
+    async def _awaited(self, body: Coroutine[Any, Any, Any] | None) -> Any:
+        try:
+            if body is not None:
+                self._admission.recheck()
+            with BoundScope(self._inside):
+                value = await (self._started() if body is None else body)
+        except BaseException as caught:  # noqa: BLE001 - raised below, recorded and cleaned
+            error = self._failed(caught)
+        else:
+            return self._finished(value)
+        raise error
+
+    def _stepped(self, body: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        step: Callable[[Any], Any] = body.send
+        given: Any = None
+        try:
+            self._admission.recheck()
+            while True:
+                with BoundScope(self._inside):
+                    item = step(given)
+                try:
+                    step, given = body.send, (yield self._clean(item))
+                except GeneratorExit:
+                    with BoundScope(self._inside):
+                        body.close()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - the body may handle what its consumer throws in
+                    step, given = body.throw, thrown
+        except StopIteration as stop:
+            return self._finished(stop.value)
+        except BaseException as caught:  # noqa: BLE001 - raised below, recorded and cleaned
+            error = self._failed(caught)
+        raise error
+
+    async def _stepped_async(self, body: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+        step: Callable[[Any], Any] = body.asend
+        given: Any = None
+        try:
+            self._admission.recheck()
+            while True:
+                with BoundScope(self._inside):
+                    item = await step(given)
+                try:
+                    step, given = body.asend, (yield self._clean(item))
+                except GeneratorExit:
+                    with BoundScope(self._inside):
+                        await body.aclose()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - the body may handle what its consumer throws in
+                    step, given = body.athrow, thrown
+        except StopAsyncIteration:
+            self._finished(None)
+            return
+        except BaseException as caught:  # noqa: BLE001 - raised below, recorded and cleaned
+            error = self._failed(caught)
+        raise error
+
+    def _clean(self, value: Any) -> Any:
+        return value if self._scrubber is None else self._scrubber.clean(value)
+
+    def _finished(self, value: Any) -> Any:
+        self._admission.settle(None)
+        return self._clean(value)
+
+    def _failed(self, error: BaseException) -> BaseException:
+        """Record that the call failed, and return what to raise: the error without secrets."""
+        self._admission.settle(error)
+        if self._scrubber is not None:
+            self._scrubber.clean_error(error)
+            if self._scrubber.shows_in(error):
+                return RemitError(f"the tool failed with {type(error).__name__}, whose message held a secret")
+        return error

@@ -1,0 +1,105 @@
+"""Revoking: taking back what was granted, before it expires by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from remit.checks import MAX_SKEW
+from remit.ledger import Revocation
+from remit.names import check_name, check_reason, items, read_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from remit.enforce import Enforcement
+
+__all__ = ["Revoker"]
+
+
+class Revoker:
+    """The side of a guard that writes to the ledger what its checks then find there.
+
+    Args:
+        enforcement: makes the guard's decisions, and knows its ledger, its clock and its trail.
+    """
+
+    def __init__(self, enforcement: Enforcement) -> None:
+        self._enforcement = enforcement
+
+    def revoke(self, token_id: str, *, reason: str | None = None) -> bool:
+        """Revoke a token, and with it every token derived from it.
+
+        Args:
+            token_id: its `jti`.
+            reason: why; kept with the revocation.
+
+        Returns:
+            True when this is new, False when it was done already.
+
+        Raises:
+            ConfigError: when the identifier is blank.
+            Denied: with `ledger_unavailable`, when the ledger does not answer.
+        """
+        return self.revoke_many([token_id], reason=reason) == 1
+
+    def revoke_many(self, token_ids: Iterable[str], *, reason: str | None = None) -> int:
+        """Revoke several tokens at once; return how many of them had not been revoked before."""
+        now = read_clock(self._enforcement.clock)
+        entries = [
+            Revocation(
+                revoked_at=now,
+                expires_at=self._expiry(token_id, now),
+                token_id=token_id,
+                reason=check_reason(reason),
+            )
+            for token_id in [check_name("a token id", token_id) for token_id in items("token ids", token_ids)]
+        ]
+        return sum(self._revoke(entries))
+
+    def revoke_agent(self, agent: str, *, reason: str | None = None) -> bool:
+        """Revoke every token of an agent that was issued up to now, and all that were derived from them.
+
+        Tokens that are issued to the agent later are not concerned. Clocks of issuers may differ by
+        up to 30 seconds, so a token issued within that time is still taken for an old one.
+
+        Returns:
+            True when this is new, False when it was done already.
+
+        Raises:
+            ConfigError: when the name is blank.
+            Denied: with `ledger_unavailable`, when the ledger does not answer.
+        """
+        now = read_clock(self._enforcement.clock)
+        entry = Revocation(
+            revoked_at=now,
+            expires_at=self._latest(now),
+            agent=check_name("agent", agent),
+            issued_until=now + MAX_SKEW,
+            reason=check_reason(reason),
+        )
+        return self._revoke([entry])[0]
+
+    def _revoke(self, entries: list[Revocation]) -> list[bool]:
+        enforcement = self._enforcement
+        news = enforcement.ask_ledger(enforcement.ledger.revoke, entries)
+        for entry, is_news in zip(entries, news, strict=True):
+            if is_news:
+                enforcement.trail.revoked(entry.revoked_at, entry.subject, entry.reason)
+        return news
+
+    def _expiry(self, token_id: str, now: float) -> int:
+        """Return when a token expires: as it says, if this guard has seen it, else the latest it could."""
+        known = self._enforcement.verifier.expiry_of(token_id)
+        return self._latest(now) if known is None else known
+
+    def _latest(self, now: float) -> int:
+        return int(now) + MAX_SKEW + self._enforcement.verifier.max_ttl
+
+    def revocations(self) -> list[Revocation]:
+        """Return what is revoked, newest first."""
+        return self._enforcement.ask_ledger(self._enforcement.ledger.revocations)
+
+    def purge(self) -> int:
+        """Remove from the ledger what has been expired for more than a day; return the number of entries."""
+        now = read_clock(self._enforcement.clock)
+        return self._enforcement.ask_ledger(self._enforcement.ledger.purge, now)

@@ -1,0 +1,1 @@
+"""Does Remit verify what the draft says, no more and no less?"""

@@ -1,0 +1,1 @@
+"""Sentences of the specification, tried on whatever Hypothesis can think of."""
