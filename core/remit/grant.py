@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from remit.capability import SECRET_PREFIX, Capability, Limit
 from remit.constraints import OneOf
@@ -104,27 +104,30 @@ def _secret_sources(
 ) -> dict[str, list[str]]:
     if secrets is None:
         return {}
-    sources_by_name = mapping("secrets", cast("object", secrets)) if isinstance(secrets, Mapping) else None
+    by_name = _by_name(secrets)
     sources: dict[str, list[str]] = {}
     for name in _each("secrets", secrets):
         secret = check_name("a secret's name", name)
         if secret in sources:
             raise ConfigError(f"secret {shown(secret)} is named twice")
-        if sources_by_name is not None:
-            named = sources_by_name[secret]
-            given = [check_name("a capability", tool) for tool in _each(f"secrets of {shown(secret)}", named)]
+        if by_name is not None:
+            tools_given = _each(f"secrets of {shown(secret)}", by_name[secret])
+            named = [check_name("a capability", tool) for tool in tools_given]
         else:
-            given = [tool for tool in tools if parent is None or _may_resolve(parent, secret, tool)] or list(
-                tools
-            )
-        missing = [tool for tool in given if tool not in tools]
-        if missing or not given:
+            held = [tool for tool in tools if parent is None or _may_resolve(parent, secret, tool)]
+            named = held or list(tools)  # what the parent may not do, delegation then refuses by name
+        missing = [tool for tool in named if tool not in tools]
+        if missing or not named:
             raise ConfigError(
                 f"secret {shown(secret)}: names no capability that is granted here"
                 + (f" but {shown(missing[0])}" if missing else "")
             )
-        sources[secret] = given
+        sources[secret] = named
     return sources
+
+
+def _by_name(secrets: object) -> Mapping[str, object] | None:
+    return mapping("secrets", secrets) if isinstance(secrets, Mapping) else None
 
 
 def _may_resolve(parent: Mapping[str, Capability], secret: str, tool: str) -> bool:

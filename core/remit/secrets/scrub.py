@@ -6,17 +6,18 @@ import base64
 import dataclasses
 import json
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from remit.secrets.value import Secret
 
 __all__ = ["Scrubber"]
 
 _MAX_DEPTH: Final = 64
+_COLLECTIONS: Final = frozenset({list, tuple, set, frozenset})
 _ATOMS: Final = (int, float, complex, type(None))
 
 
@@ -57,13 +58,16 @@ class Scrubber:
             return value if cleaned == value else type(value)(cleaned)
         if isinstance(value, _ATOMS) or depth <= 0:
             return value
-        kind = _kind(value)
-        if kind in {list, tuple, set, frozenset}:
-            return kind([self.clean(item, depth - 1) for item in value])
-        if issubclass(kind, tuple):
-            fields = [self.clean(item, depth - 1) for item in value]
-            return kind(*fields) if hasattr(kind, "_fields") else tuple(fields)
-        return self._clean_dict(value, depth) if issubclass(kind, dict) else self._clean_object(value, depth)
+        if type(cast("object", value)) in _COLLECTIONS or isinstance(value, tuple):
+            return self._clean_items(value, depth)
+        if issubclass(type(cast("object", value)), dict):
+            return self._clean_dict(value, depth)
+        return self._clean_object(value, depth)
+
+    def _clean_items(self, items: Any, depth: int) -> Any:
+        rebuild = cast("Callable[..., Any]", type(items))
+        cleaned = [self.clean(item, depth - 1) for item in items]
+        return rebuild(*cleaned) if hasattr(items, "_fields") else rebuild(cleaned)
 
     def _clean_bytes(self, data: bytes) -> bytes:
         for value, mask in self._texts:
@@ -113,10 +117,6 @@ class Scrubber:
     def shows_in(self, error: BaseException) -> bool:
         """Tell whether an exception, after cleaning, still shows a secret when it is printed."""
         return self.holds(str(error)) or self.holds(repr(error))
-
-
-def _kind(value: object) -> Any:
-    return type(value)
 
 
 def _forms(value: str) -> set[str]:
