@@ -191,10 +191,16 @@ class Enforcement:
             raise TokenRejected(
                 "revocations_stale", f"What is known of revocations is older than {self.fresh} seconds."
             )
-        for revocation in self.ask_ledger(self.ledger.revoked, chain.subjects):
+        link = self.ask_ledger(self._revoked_link, chain)
+        if link is not None:
+            raise TokenRejected("token_revoked", "The token was revoked.", link=link)
+
+    def _revoked_link(self, chain: VerifiedChain) -> int | None:
+        for revocation in self.ledger.revoked(chain.subjects):
             for position, link in enumerate(chain.links):
                 if revocation.concerns(link.id, link.agent_name, link.issued_at):
-                    raise TokenRejected("token_revoked", "The token was revoked.", link=position)
+                    return position
+        return None
 
     def _prove(self, case: Case) -> None:
         """Step 7: whoever calls has the private key that the leaf names."""

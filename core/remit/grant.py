@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from remit.capability import SECRET_PREFIX, Capability, Limit
 from remit.constraints import OneOf
@@ -127,7 +127,9 @@ def _secret_sources(
 
 
 def _by_name(secrets: object) -> Mapping[str, object] | None:
-    return mapping("secrets", secrets) if isinstance(secrets, Mapping) else None
+    if not isinstance(secrets, Mapping):
+        return None
+    return mapping("secrets", cast("object", secrets))
 
 
 def _may_resolve(parent: Mapping[str, Capability], secret: str, tool: str) -> bool:

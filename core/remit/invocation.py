@@ -158,8 +158,6 @@ class Invocation:
     def _failed(self, error: BaseException) -> BaseException:
         """Record that the call failed, and return what to raise: the error without secrets."""
         self._admission.settle(error)
-        if self._scrubber is not None:
-            self._scrubber.clean_error(error)
-            if self._scrubber.shows_in(error):
-                return RemitError(f"the tool failed with {type(error).__name__}, whose message held a secret")
-        return error
+        if self._scrubber is None or self._scrubber.clean_error(error):
+            return error
+        return RemitError(f"the tool failed with {type(error).__name__}, which showed a secret")

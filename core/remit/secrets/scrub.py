@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
-import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from remit.secrets.value import Secret
 
 __all__ = ["Scrubber"]
 
-_MAX_DEPTH: Final = 64
-_COLLECTIONS: Final = frozenset({list, tuple, set, frozenset})
-_ATOMS: Final = (int, float, complex, type(None))
+_MAX_DEPTH: Final = 150
+_TOO_DEEP: Final = "[too deep to be cleaned of secrets]"
+_ATOMS: Final = (int, float, complex, type, type(None))
+_REBUILT: Final = frozenset({list, tuple, set, frozenset})
 
 
 class Scrubber:
@@ -41,92 +41,158 @@ class Scrubber:
     def text(self, text: str) -> str:
         """Return `text` without the secrets."""
         for value, mask in self._texts:
-            if value in text:
-                text = text.replace(value, mask)
+            text = text.replace(value, mask)
         return text
 
     def holds(self, text: str) -> bool:
         """Tell whether `text` carries a secret."""
         return any(value in text for value, _ in self._texts)
 
-    def clean(self, value: Any, depth: int = _MAX_DEPTH) -> Any:
-        """Return `value` without the secrets; what carries none is returned as it is."""
+    def clean(self, value: Any) -> Any:
+        """Return `value` without the secrets.
+
+        Plain collections are built anew, other objects are cleaned where they are; what can be
+        neither, and still shows a secret, is replaced by its text without it.
+        """
+        try:
+            return _Cleaning(self).clean(value, _MAX_DEPTH)
+        except RecursionError:
+            return _TOO_DEEP
+
+    def clean_error(self, error: BaseException) -> bool:
+        """Take the secrets out of an exception, and of those that led to it; tell whether that worked."""
+        try:
+            return _Cleaning(self).clean_error(error)
+        except RecursionError:
+            return False
+
+
+class _Cleaning:
+    """One walk over what a tool gave out."""
+
+    __slots__ = ("_scrubber", "_seen")
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        self._scrubber = scrubber
+        self._seen: dict[int, Any] = {}
+
+    def clean(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
-            return value if not self.holds(value) else self.text(str(value))
-        if isinstance(value, bytes | bytearray):
-            cleaned = self._clean_bytes(bytes(value))
-            return value if cleaned == value else type(value)(cleaned)
-        if isinstance(value, _ATOMS) or depth <= 0:
+            return self._scrubber.text(str(value)) if self._scrubber.holds(value) else value
+        if isinstance(value, bytes | bytearray | memoryview):
+            return self._clean_bytes(value)
+        if isinstance(value, _ATOMS):
             return value
-        if type(cast("object", value)) in _COLLECTIONS or isinstance(value, tuple):
-            return self._clean_items(value, depth)
-        if issubclass(type(cast("object", value)), dict):
-            return self._clean_dict(value, depth)
-        return self._clean_object(value, depth)
+        if id(value) in self._seen:
+            return self._seen[id(value)]
+        if depth <= 0:
+            return _TOO_DEEP
+        self._seen[id(value)] = value
+        cleaned = self._clean_parts(value, depth - 1)
+        self._seen[id(value)] = cleaned
+        return cleaned
 
-    def _clean_items(self, items: Any, depth: int) -> Any:
-        rebuild = cast("Callable[..., Any]", type(items))
-        cleaned = [self.clean(item, depth - 1) for item in items]
-        return rebuild(*cleaned) if hasattr(items, "_fields") else rebuild(cleaned)
-
-    def _clean_bytes(self, data: bytes) -> bytes:
-        for value, mask in self._texts:
-            data = data.replace(value.encode(), mask.encode())
-        return data
-
-    def _clean_dict(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
-        cleaned = {self.clean(name, depth - 1): self.clean(item, depth - 1) for name, item in value.items()}
-        if type(value) is dict:
-            return cleaned
-        value.clear()
-        value.update(cleaned)
-        return value
-
-    def _clean_object(self, value: Any, depth: int) -> Any:
-        """Clean the fields of a dataclass or a pydantic model where they are."""
-        pydantic = sys.modules.get("pydantic")
-        is_model = pydantic is not None and isinstance(value, pydantic.BaseModel)
-        if isinstance(value, type) or not (is_model or dataclasses.is_dataclass(value)):
+    def _clean_bytes(self, value: bytes | bytearray | memoryview) -> Any:
+        data = bytes(value)
+        text = data.decode("utf-8", "surrogateescape")
+        if not self._scrubber.holds(text):
             return value
-        for name in (
-            list(vars(value)) if hasattr(value, "__dict__") else [f.name for f in dataclasses.fields(value)]
-        ):
-            held = getattr(value, name)
-            cleaned = self.clean(held, depth - 1)
+        cleaned = self._scrubber.text(text).encode("utf-8", "surrogateescape")
+        return bytearray(cleaned) if isinstance(value, bytearray) else cleaned
+
+    def _clean_parts(self, value: Any, depth: int) -> Any:
+        kind = cast("Callable[..., Any]", type(cast("object", value)))
+        if kind in _REBUILT:
+            return kind([self.clean(item, depth) for item in value])
+        if kind is dict:
+            return {self.clean(name, depth): self.clean(item, depth) for name, item in value.items()}
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return kind(*[self.clean(item, depth) for item in cast("Iterable[Any]", value)])
+        if isinstance(value, BaseException):
+            return value if self.clean_error(value) else self._mask(value)
+        self._clean_in_place(value, depth)
+        return self._mask(value) if self._shows(value) else value
+
+    def _clean_in_place(self, value: Any, depth: int) -> None:
+        """Clean what a foreign object holds, as far as it lets itself be changed."""
+        try:
+            if isinstance(value, MutableSequence):
+                items = cast("MutableSequence[Any]", value)
+                items[:] = [self.clean(item, depth) for item in items]
+            elif isinstance(value, dict):
+                members = cast("dict[Any, Any]", value)
+                pairs = [(self.clean(name, depth), self.clean(item, depth)) for name, item in members.items()]
+                members.clear()
+                members.update(pairs)
+        except (AttributeError, TypeError, ValueError):
+            pass  # what it still shows is looked at afterwards
+        self._clean_attributes(value, depth)
+
+    def _clean_attributes(self, value: Any, depth: int) -> bool:
+        clean = True
+        attributes = _dict_of(value)
+        for name, held in list(attributes.items()):
+            attributes[name] = self.clean(held, depth)
+        for name in _slots_of(value):
+            held = getattr(value, name, None)
+            cleaned = self.clean(held, depth)
             if cleaned is not held:
-                object.__setattr__(value, name, cleaned)
-        return value
+                try:
+                    object.__setattr__(value, name, cleaned)
+                except (AttributeError, TypeError):
+                    clean = False
+        return clean
 
-    def clean_error(self, error: BaseException) -> None:
-        """Take the secrets out of an exception, of those that led to it, and of their notes."""
-        seen: set[int] = set()
+    def clean_error(self, error: BaseException) -> bool:
+        clean = True
         waiting: list[BaseException | None] = [error]
         while waiting:
             current = waiting.pop()
-            if current is None or id(current) in seen:
+            if current is None or self._seen.get(id(current)) is current:
                 continue
-            seen.add(id(current))
-            current.args = tuple(self.clean(argument) for argument in current.args)
-            for name, held in list(vars(current).items()):
-                cleaned = self.clean(held)
-                if cleaned is not held:
-                    setattr(current, name, cleaned)
-            waiting += [current.__cause__, current.__context__]
-            waiting += getattr(current, "exceptions", ())  # of a group
+            self._seen[id(current)] = current
+            clean = self._clean_attributes(current, _MAX_DEPTH) and clean
+            clean = clean and not self._shows(current)
+            waiting += [current.__cause__, current.__context__, *getattr(current, "exceptions", ())]
+        return clean and not self._scrubber.holds("".join(traceback.format_exception(error)))
 
-    def shows_in(self, error: BaseException) -> bool:
-        """Tell whether an exception, after cleaning, still shows a secret when it is printed."""
-        return self.holds(str(error)) or self.holds(repr(error))
+    def _shows(self, value: object) -> bool:
+        """Tell whether a secret is seen when `value` is printed, or gone through as a mapping is."""
+        try:
+            texts = [str(value), repr(value)]
+            if isinstance(value, Mapping):
+                texts.append(repr(dict(cast("Mapping[Any, Any]", value))))
+        except Exception:  # noqa: BLE001 - a foreign object may raise anything when it is printed
+            return True
+        return any(map(self._scrubber.holds, texts))
+
+    def _mask(self, value: object) -> str:
+        try:
+            return self._scrubber.text(str(value))
+        except Exception:  # noqa: BLE001 - as above
+            return f"[a {type(value).__name__} that could not be cleaned of secrets]"
+
+
+def _dict_of(value: object) -> dict[str, Any]:
+    attributes = getattr(value, "__dict__", None)
+    return cast("dict[str, Any]", attributes) if type(attributes) is dict else {}
+
+
+def _slots_of(value: object) -> Iterator[str]:
+    """Return the names of attributes that live in no `__dict__`; pydantic keeps extra fields in one."""
+    for kind in type(value).__mro__:
+        for name, descriptor in vars(kind).items():
+            if isinstance(descriptor, MemberDescriptorType | GetSetDescriptorType) and (
+                not name.startswith("__") or name == "__pydantic_extra__"
+            ):
+                yield name
 
 
 def _forms(value: str) -> set[str]:
     raw = value.encode("utf-8", "surrogatepass")
     encoded = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
     escaped = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
-    return {
-        value,
-        quote(value, safe=""),
-        quote_plus(value),
-        *escaped,
-        *(form.rstrip("=") for form in encoded),
-    } - {""}
+    escaped |= {repr(raw)[2:-1]}
+    return {value, quote(value, safe=""), quote(value), quote_plus(value), *escaped} | {
+        form.rstrip("=") for form in encoded
+    }
