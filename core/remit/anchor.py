@@ -97,7 +97,7 @@ def check_anchors(trust: object) -> list[TrustAnchor]:
     for anchor in items("trust", trust):
         if not isinstance(anchor, TrustAnchor):
             raise ConfigError(f"trust must hold TrustAnchors such as issuer.anchor, not {shown(anchor)}")
-        anchors.append(anchor)
+        anchors.append(TrustAnchor(anchor.issuer, anchor.jwk))  # a copy that nobody else can change
     if not anchors:
         raise ConfigError("trust needs at least one TrustAnchor; a guard that trusts nobody is no use")
     return anchors

@@ -9,9 +9,12 @@ Threads that a tool starts by itself begin with an empty context: nothing bound,
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from remit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Admission", "Binding", "BoundScope", "Call", "current_binding", "unbound"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Call:
     """One call that wants to be allowed."""
 
@@ -38,7 +41,7 @@ class Call:
     """Why the arguments do not fit the tool, when they do not."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Admission:
     """A call that was allowed, and what it takes to run it."""
 
@@ -83,14 +86,18 @@ class BoundScope:
         return self._binding
 
     def __enter__(self) -> None:
+        if self._token is not None:
+            raise ConfigError("a binding is entered once at a time; make one for each block")
         self._token = _current.set(self._binding)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            _current.reset(self._token)
-            self._token = None
+        token, self._token = self._token, None
+        if token is not None:
+            # A generator or coroutine may be closed from a context in which nothing was set.
+            with suppress(ValueError):
+                _current.reset(token)
 
 
 def unbound() -> BoundScope:

@@ -15,7 +15,7 @@ from remit.errors import AttenuationError, ConfigError, KeyFileError, TokenRejec
 from remit.files import PRIVATE_MODE, PRIVATE_READERS, as_path, read_object, write_new
 from remit.grant import build_grant, check_audience, check_depth, holder_of
 from remit.keys import HolderKey, private_key
-from remit.names import Clock, check_clock, check_name, mapping, moment, read_clock, timestamp
+from remit.names import Clock, check_clock, check_name, check_text, mapping, moment, read_clock, timestamp
 from remit.proof import Presentation, make_proof
 from remit.token import Claims, unverified_claims
 from remit.verify import MAX_CHAIN_SIZE, check_size
@@ -286,7 +286,7 @@ class Credential:
             key=key,
             now=read_clock(self._clock),
             audience=None if audience is None else check_name("audience", audience),
-            nonce=None if nonce is None else check_name("nonce", nonce),
+            nonce=None if nonce is None else check_text("nonce", nonce),
         )
         return Presentation(self._chain, proof)
 

@@ -141,7 +141,7 @@ def _guarded(function: Any, capability: str) -> Any:
 
 def _dressed(wrapper: Any, function: Any, capability: str, signature: inspect.Signature) -> Any:
     """Give `wrapper` the looks of `function`, and no `__wrapped__` through which to reach it."""
-    wrapper.__dict__.update(vars(function))
+    wrapper.__dict__.update(getattr(function, "__dict__", {}))
     wrapper.__dict__.pop("__wrapped__", None)
     for name in _KEPT:
         if hasattr(function, name):

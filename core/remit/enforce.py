@@ -18,11 +18,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from remit.binding import Admission
+from remit.case import Case
 from remit.checks import (
     Bearer,
     argument_denied,
@@ -40,7 +41,7 @@ from remit.errors import CapabilityDenied, ConfigError, Denied, SecretDenied, To
 from remit.names import mapping, read_clock
 from remit.permit import Permit
 from remit.proof import Presentation, read_presentation, verify_proof
-from remit.secrets import Secret
+from remit.secrets import Secret, ask_backend
 from remit.trail import Entry
 
 if TYPE_CHECKING:
@@ -49,43 +50,18 @@ if TYPE_CHECKING:
     from remit.encoding import JsonObject
     from remit.ledger import Charge, Ledger
     from remit.names import Clock
-    from remit.proof import Proof, ProofPolicy
+    from remit.proof import ProofPolicy
     from remit.secrets import Secrets
     from remit.trail import Trail
     from remit.verify import ChainVerifier, VerifiedChain
 
-__all__ = ["ANYBODY", "Case", "Enforcement"]
+__all__ = ["ANYBODY", "Enforcement"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 ANYBODY: Final = Bearer()
 """What a caller says who says nothing."""
-
-
-@dataclass(slots=True)
-class Case:
-    """One call on its way through the funnel; each step fills in what the next one needs."""
-
-    source: object
-    """A credential, a presentation, or bare tokens."""
-    call: Call
-    bearer: Bearer
-    now: float
-    needs_proof: bool = False
-    """Whether the call crossed a boundary."""
-    nonce: str | None = None
-    proof: Proof | None = None
-    chain: VerifiedChain = field(init=False)
-    grant: ChainGrant = field(init=False)
-    arguments: dict[str, Any] = field(init=False)
-    """The private copy of what the caller passed."""
-    forms: JsonObject = field(init=False)
-    """Its JSON form."""
-    defaults: dict[str, Any] = field(init=False)
-    """The private copy of the defaults that some link names."""
-    default_forms: JsonObject = field(init=False)
-    """Their JSON form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,40 +84,38 @@ class Enforcement:
         Raises:
             Denied: with the code of the first step that failed.
         """
-        call_id = self.trail.new_call()
+        case.call_id = self.trail.new_call()
         try:
             self.evaluate(case)
             self._charge(case)
         except Denied as denial:
-            self.record_decision(case, call_id, denial)
+            self._record_decision(case, denial)
             raise
-        self.record_decision(case, call_id, None)
-        return Permit.make(
-            self, case.chain, case.grant, arguments=case.arguments, forms=case.forms, call_id=call_id
-        )
+        self._record_decision(case, None)
+        return Permit.make(self, case)
 
     def admit(self, case: Case) -> Admission:
         """Return what it takes to run one call: steps 1 to 10."""
-        permit = self.permit(case)
-        return self._admission(permit, case)
+        self.permit(case)
+        return self._admission(case, case)
 
     def validate(self, case: Case, capability: str | None) -> VerifiedChain:
         """Return the chain of a token that is good, steps 1 to 4 and 6; recorded as a decision."""
-        call_id = self.trail.new_call()
+        case.call_id = self.trail.new_call()
         try:
             self.identify(case)
             if capability is not None:
                 grant_of(case.chain, _name(capability))
             self.check_revoked(case.chain, case.now)
         except Denied as denial:
-            self.record_decision(case, call_id, denial)
+            self._record_decision(case, denial)
             raise
-        self.record_decision(case, call_id, None)
+        self._record_decision(case, None)
         return case.chain
 
     def secret(self, case: Case, name: str) -> Secret:
         """Return a secret outside a call: steps 1 to 7 for the capability it is used from, and 10."""
-        call_id, tool = self.trail.new_call(), case.call.capability
+        case.call_id, tool = self.trail.new_call(), case.call.capability
         try:
             self.identify(case)
             grant_of(case.chain, _name(tool))
@@ -151,10 +125,9 @@ class Enforcement:
             self.check_revoked(case.chain, case.now)
             check_possession(case.source)
         except Denied as denial:
-            entry = Entry(case.now, call_id, getattr(case, "chain", None), tool)
-            self.trail.secret(entry, name, denial)
+            self.trail.secret(_entry(case), name, denial)
             raise
-        return self.resolve(case.chain, name, tool, call_id)
+        return self._resolved(case, name)
 
     def evaluate(self, case: Case) -> None:
         """Steps 1 to 7: everything that neither charges nor records."""
@@ -243,42 +216,39 @@ class Enforcement:
                 "ledger_unavailable", "The ledger does not answer, so the call is denied."
             ) from error
 
-    def record_decision(self, case: Case, call_id: str | None, denial: Denied | None) -> None:
+    def _record_decision(self, case: Case, denial: Denied | None) -> None:
         """Step 9."""
-        if call_id is not None:
-            entry = Entry(case.now, call_id, getattr(case, "chain", None), case.call.capability)
-            self.trail.decided(entry, getattr(case, "forms", None), denial)
+        if case.call_id is not None:
+            self.trail.decided(_entry(case), getattr(case, "forms", None), denial)
 
-    def _admission(self, permit: Permit, case: Case) -> Admission:
-        """Step 10: the secrets that the tool wants."""
+    def _admission(self, permitted: Case, case: Case) -> Admission:
+        """Step 10: the secrets that the tool wants, for a call that was permitted."""
         try:
-            secrets = {
-                name: self.resolve(case.chain, name, permit.capability, permit.call_id)
-                for name in case.call.secrets
-            }
+            secrets = {name: self._resolved(case, name) for name in case.call.secrets}
         except Denied as denial:
-            self.settle(permit, denial)
+            self.settle(permitted, denial)
             raise
         return Admission(
             arguments=case.arguments,
             defaults=case.defaults,
             secrets=secrets,
-            recheck=partial(self.recheck, case.chain, case.source),
-            settle=partial(self.settle, permit),
+            recheck=partial(self._recheck, case.chain, case.source),
+            settle=partial(self.settle, permitted),
         )
 
-    def resolve(self, chain: VerifiedChain, name: str, tool: str, call_id: str | None) -> Secret:
+    def _resolved(self, case: Case, name: str) -> Secret:
         """Return a secret that was found to be granted; whether it could be had is recorded."""
-        entry = Entry(read_clock(self.clock), call_id, chain, tool)
         try:
-            value, backend = self.secrets.fetch(name)
+            backend = self.secrets.backend_of(name)
+            value = ask_backend(name, backend, partial(self.secrets.fetch, name))
         except Denied as denial:
-            self.trail.secret(entry, name, denial)
+            self.trail.secret(_entry(case), name, denial)
             raise
-        self.trail.secret(entry, name, None)
-        return Secret(value, name=name, backend=backend, token_id=chain.leaf.id, agent=chain.leaf.agent_name)
+        self.trail.secret(_entry(case), name, None)
+        leaf = case.chain.leaf
+        return Secret(value, name=name, backend=backend, token_id=leaf.id, agent=leaf.agent_name)
 
-    def recheck(self, chain: VerifiedChain, source: object) -> None:
+    def _recheck(self, chain: VerifiedChain, source: object) -> None:
         """Deny what was allowed before, if its chain has since expired, been revoked or been closed."""
         now = read_clock(self.clock)
         check_times(chain, now)
@@ -286,28 +256,38 @@ class Enforcement:
         if isinstance(source, Credential):
             check_possession(source)
 
-    def readmit(self, permit: Permit, call: Call) -> Admission:
-        """Admit the one call that `permit` is for: it was checked, charged and recorded already."""
-        case = Case(None, call, ANYBODY, read_clock(self.clock))
-        case.chain = permit.verified_chain
+    def readmit(self, case: Case, call: Call) -> Admission:
+        """Admit the one call of a permit: it was checked, charged and recorded already."""
+        again = Case(None, call, ANYBODY, read_clock(self.clock), call_id=case.call_id)
+        again.chain = case.chain
         try:
-            self.recheck(case.chain, None)
-            self._allow(case)
-            if canonicalize(case.forms) != permit.canonical_arguments or case.grant.name != permit.capability:
+            self._recheck(case.chain, None)
+            self._allow(again)
+            same = canonicalize(again.forms) == canonicalize(case.forms)
+            if not same or again.grant.name != case.grant.name:
                 raise CapabilityDenied(
-                    "not_bound", "The permit is for another call than this one.", capability=case.grant.name
+                    "not_bound", "The permit is for another call than this one.", capability=again.grant.name
                 )
-            permit.use()
+            case.use()
         except Denied as denial:
-            self.record_decision(case, self.trail.new_call(), denial)
+            again.call_id = self.trail.new_call()  # another call than the one that was permitted
+            self._record_decision(again, denial)
             raise
-        return self._admission(permit, case)
+        return self._admission(case, again)
 
-    def settle(self, permit: Permit, error: BaseException | None) -> None:
+    def settle(self, case: Case, error: BaseException | None) -> None:
         """Step 12: record the outcome of a permitted call, once."""
-        if permit.call_id is not None and permit.settled():
+        if case.call_id is None or not case.settle():
+            return
+        try:
             now = read_clock(self.clock)
-            self.trail.settled(Entry(now, permit.call_id, permit.verified_chain, permit.capability), error)
+        except ConfigError:  # the tool has run; a clock that broke since does not take its result away
+            now = case.now
+        self.trail.settled(replace(_entry(case), now=now), error)
+
+
+def _entry(case: Case) -> Entry:
+    return Entry(case.now, case.call_id, getattr(case, "chain", None), case.call.capability)
 
 
 def check_possession(source: object) -> None:

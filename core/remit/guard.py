@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from remit.anchor import check_anchors
 from remit.binding import Admission, Binding, BoundScope, Call
+from remit.case import Case
 from remit.checks import Bearer
 from remit.credential import Credential
 from remit.decision import Decision, Token
-from remit.enforce import ANYBODY, Case, Enforcement
+from remit.enforce import ANYBODY, Enforcement
 from remit.errors import ConfigError, Denied, shown
 from remit.grant import check_audience
 from remit.ledger import MemoryLedger

@@ -99,6 +99,8 @@ class Invocation:
                 value = await (self._started() if body is None else body)
         except BaseException as caught:  # noqa: BLE001 - raised below, recorded and cleaned
             error = self._failed(caught)
+            if body is not None:
+                body.close()  # it may not even have begun
         else:
             return self._finished(value)
         raise error

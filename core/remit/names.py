@@ -17,6 +17,7 @@ __all__ = [
     "check_clock",
     "check_name",
     "check_reason",
+    "check_text",
     "check_uri",
     "items",
     "mapping",
@@ -62,6 +63,21 @@ def check_name(what: str, name: object) -> str:
     if not name.isprintable() or name != name.strip():
         raise ConfigError(f"{what} {shown(name)} must be printable, without spaces around it")
     return str(name)
+
+
+def check_text(what: str, text: object) -> str:
+    """Return `text` when it is text, not blank, at most 256 long and writable as UTF-8.
+
+    Raises:
+        ConfigError: when it is not.
+    """
+    if not isinstance(text, str) or len(text) > _MAX_NAME or not text.strip():
+        raise ConfigError(f"{what} must be text of 1 to {_MAX_NAME} characters, not {shown(text)}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ConfigError(f"{what} {shown(text)} holds a lone surrogate") from None
+    return str(text)
 
 
 def check_reason(reason: object) -> str | None:

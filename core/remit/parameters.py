@@ -88,7 +88,9 @@ class Parameters:
         self.hints = _hints(function)
         self.secrets: dict[str, str] = {}
         self.defaults: dict[str, Any] = {}
-        self._hidden = _receiver(function, signature)
+        self._hidden: set[str] = set()
+        self._owner = _owner(function, signature)
+        self._module = getattr(function, "__module__", None)
         self._extra: str | None = None
         self._rest: str | None = None
         self._positional_only: list[str] = []
@@ -155,10 +157,18 @@ class Parameters:
             if name not in values:
                 taken.problem = f"needs an argument {shown(name)}"
         for name, value in values.items():
-            (taken.injected if name in self._hidden else taken.passed)[name] = value
+            hidden = name in self._hidden or (self._owner is not None and self._is_receiver(name, value))
+            (taken.injected if hidden else taken.passed)[name] = value
         if rest and self._rest is not None:
             taken.passed[self._rest] = list(rest)
         return taken
+
+    def _is_receiver(self, name: str, value: object) -> bool:
+        """Tell whether `value` is what a method is called on; a static method may have a `cls` as well."""
+        kind = value if isinstance(value, type) else type(value)
+        return name == self._order[0] and any(
+            base.__qualname__ == self._owner and base.__module__ == self._module for base in kind.__mro__
+        )
 
     def unpassed(self, taken: Arguments) -> dict[str, Any]:
         """Return the defaults of the arguments that were not passed."""
@@ -176,12 +186,12 @@ class Parameters:
         """
         values = {**own, **taken.injected}
         values.update({parameter: secrets[name] for parameter, name in self.secrets.items()})
-        positional: list[Any] = []
         rest = values.pop(self._rest, None) if self._rest is not None else None
-        for name in self._order if rest else self._positional_only:
-            if name not in values:
-                break  # left at its default, as are all that follow
-            positional.append(values.pop(name))
+        in_order = self._order if rest else self._positional_only
+        given = [name for name in in_order if name in values]
+        upto = in_order.index(given[-1]) + 1 if given else 0
+        # A parameter without a name is reached through those before it, at their own defaults if need be.
+        positional = [values.pop(name) if name in values else self.defaults[name] for name in in_order[:upto]]
         return [*positional, *(rest or ())], values
 
 
@@ -206,9 +216,9 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return dict(getattr(target, "__annotations__", {}))
 
 
-def _receiver(function: Callable[..., Any], signature: inspect.Signature) -> set[str]:
-    """Return the name of `self` or `cls` of a function that is defined in a class, if it has one."""
+def _owner(function: Callable[..., Any], signature: inspect.Signature) -> str | None:
+    """Return the name of the class in which a function with a `self` or `cls` is defined."""
     owner = getattr(function, "__qualname__", "").rpartition(".")[0]
     first = next(iter(signature.parameters), None)
     in_class = bool(owner) and not owner.endswith("<locals>")
-    return {first} if in_class and first in _RECEIVERS else set()
+    return owner if in_class and first in _RECEIVERS and not inspect.ismethod(function) else None

@@ -78,7 +78,7 @@ def _header(segment: str, typ: str) -> Header:
     return Header(kid if isinstance(kid, str) else None, features)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Envelope:
     """A compact JWS whose signature has not been verified: nothing in it may be believed."""
 
@@ -127,7 +127,7 @@ class Envelope:
         return parse_object(b64url_decode(self._payload))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class Claims:
     """What a token says, to be read only. Times are whole seconds since the epoch."""
 
@@ -236,6 +236,9 @@ class Signed(NamedTuple):
 
     text: str
     digest: str
+
+    def __repr__(self) -> str:
+        return f"<Signed {self.digest}>"
 
 
 def sign(header: JsonObject, payload: JsonObject, key: HolderKey) -> Signed:

@@ -33,7 +33,7 @@ _CACHED_BYTES: Final = 16 * 1024 * 1024
 _EXPIRIES: Final = 65_536
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class VerifiedChain:
     """A chain of tokens whose signatures and links hold. Made by `ChainVerifier` alone."""
 

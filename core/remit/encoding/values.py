@@ -6,22 +6,22 @@ the very objects the tool will get, whatever another thread does to the caller's
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import sys
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from functools import cached_property
 from math import isfinite
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from uuid import UUID
 
 from remit.encoding.failure import ArgumentError, EncodingError
 from remit.encoding.numbers import admissible, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from _typeshed import DataclassInstance
 
 __all__ = ["MAX_DEPTH", "MAX_SIZE", "JsonObject", "JsonValue", "snapshot"]
 
@@ -35,6 +35,9 @@ MAX_SIZE: Final = 1 << 20
 
 _SAFE: Final = 2**53
 _SHORT: Final = 1024
+# Exactly these: a subclass could say one thing to the check and another to the tool.
+_TIMES: Final = frozenset({datetime, date, time})
+_PATHS: Final = frozenset({PosixPath, PurePosixPath, PureWindowsPath, WindowsPath})
 
 
 class _Snapshot:
@@ -106,19 +109,50 @@ class _Snapshot:
             return value, self.take(value.value, depth - 1)[1]
         if isinstance(value, str | int | float):  # a subclass may lie to the check: take its base value
             return self.take(_base_value(value), depth)
-        if isinstance(value, datetime | date | time):
-            return value, self._text(value.isoformat())
-        if isinstance(value, Decimal):
-            return value, self._decimal(value)
-        if type(value) is UUID or isinstance(value, PurePath):
+        kind = type(value)
+        if kind in _TIMES:
+            return value, self._text(cast("date | time", value).isoformat())
+        if kind is Decimal:
+            return value, self._decimal(cast("Decimal", value))
+        if kind is UUID or kind in _PATHS:
             return value, self._text(str(value))
-        own = _private(value)
-        fields = _fields(own)
-        if fields is None:
-            raise EncodingError(f"has no JSON form (it is a {type(value).__name__})")
-        forms: JsonObject = {name: self.take(item, depth - 1)[1] for name, item in fields}
-        root = forms.get("root")
-        return own, root if getattr(type(own), "__pydantic_root_model__", False) else forms
+        try:
+            if dataclasses.is_dataclass(value) and not isinstance(value, type):
+                return self._dataclass(value, depth)
+            pydantic = sys.modules.get("pydantic")  # whoever holds a model has imported it
+            if pydantic is not None and isinstance(value, pydantic.BaseModel):
+                return self._model(value, depth)
+        except (EncodingError, RecursionError):
+            raise
+        except Exception:  # noqa: BLE001 - a foreign class may raise anything; then nothing can be checked
+            raise EncodingError(f"cannot be copied (it is a {kind.__name__})") from None
+        raise EncodingError(f"has no JSON form (it is a {kind.__name__})")
+
+    def _dataclass(self, value: DataclassInstance, depth: int) -> tuple[Any, JsonValue]:
+        """Build a twin of a dataclass from its fields; its class may have its own idea of copying."""
+        twin, forms = object.__new__(type(value)), dict[str, JsonValue]()
+        for field in dataclasses.fields(value):
+            own, forms[field.name] = self.take(getattr(value, field.name), depth - 1)
+            object.__setattr__(twin, field.name, own)
+        beside = getattr(value, "__dict__", {}).keys() - forms.keys()
+        for name in beside:
+            if not isinstance(getattr(type(value), name, None), cached_property):
+                raise EncodingError("holds something beside its fields")
+        return twin, forms
+
+    def _model(self, value: Any, depth: int) -> tuple[Any, JsonValue]:
+        """Build a twin of a pydantic model from its fields as they are, not as it would dump them."""
+        kind = value.__class__
+        extra: dict[str, Any] = getattr(value, "__pydantic_extra__", None) or {}
+        own, forms = dict[str, Any](), dict[str, JsonValue]()
+        for name in (*kind.model_fields, *extra):
+            held = extra[name] if name in extra else getattr(value, name)
+            own[name], forms[name] = self.take(held, depth - 1)
+        twin = kind.model_construct(_fields_set=set(value.model_fields_set), **own)
+        for name in kind.model_fields:
+            vars(twin)[name] = own[name]  # whatever the class does when it is built
+        is_root = getattr(kind, "__pydantic_root_model__", False)
+        return twin, forms["root"] if is_root else forms
 
     def _decimal(self, value: Decimal) -> JsonValue:
         if not value.is_finite() or abs(value.adjusted()) > 400 or not admissible(value):  # noqa: PLR2004 - beyond any double
@@ -132,28 +166,6 @@ def _base_value(value: str | float) -> object:
     if isinstance(value, int):
         return int.__int__(value)
     return float.__float__(value)
-
-
-def _private(value: object) -> object:
-    """Return a deep copy of `value`, whose class may have its own idea of copying."""
-    try:
-        return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001 - a foreign __deepcopy__ may raise anything; then nothing can be checked
-        raise EncodingError(f"cannot be copied (it is a {type(value).__name__})") from None
-
-
-def _fields(value: object) -> Iterable[tuple[str, object]] | None:
-    """Return the fields of a dataclass or a pydantic model as they are, not as it dumps them.
-
-    A model's own serializers may leave out or disguise what the tool would read.
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
-    pydantic = sys.modules.get("pydantic")  # whoever holds a model has imported it
-    if pydantic is not None and isinstance(value, pydantic.BaseModel):
-        extra: dict[str, object] = getattr(value, "__pydantic_extra__", None) or {}
-        return [*vars(value).items(), *extra.items()]
-    return None
 
 
 def snapshot(arguments: dict[str, object]) -> tuple[dict[str, Any], JsonObject]:

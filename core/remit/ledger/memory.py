@@ -24,21 +24,22 @@ class _Counter:
     expires_at: int
     total: int = 0
     uses: deque[float] = field(default_factory=deque[float])
+    """For a rate: when the last uses were, as many as the rate allows, oldest first."""
 
-    def held(self, charge: Charge, now: float) -> int:
-        """Return what the counter holds now; uses that have left the window are forgotten."""
+    def has_room(self, charge: Charge, now: float) -> bool:
         if charge.window is None:
-            return self.total
-        # A use in the future (a clock that stepped back) still counts.
-        while self.uses and self.uses[0] <= now - charge.window:
-            self.uses.popleft()
-        return len(self.uses)
+            return self.total + charge.amount <= charge.ceiling
+        # Uses are forgotten because newer ones take their place, never because of the time, so that
+        # a clock that jumps ahead and back gives no more of them. One in the future still counts.
+        return len(self.uses) < charge.ceiling or self.uses[0] <= now - charge.window
 
     def add(self, charge: Charge, now: float) -> None:
         if charge.window is None:
             self.total += charge.amount
-        else:
-            self.uses.append(max(now, self.uses[-1]) if self.uses else now)
+            return
+        self.uses.append(max(now, self.uses[-1]) if self.uses else now)
+        while len(self.uses) > charge.ceiling:
+            self.uses.popleft()
 
 
 class MemoryLedger:
@@ -116,7 +117,7 @@ class MemoryLedger:
     def _check_room(self, charges: Sequence[Charge], now: float) -> None:
         for charge in charges:
             counter = self._counters.get(charge.counter)
-            if (0 if counter is None else counter.held(charge, now)) + charge.amount > charge.ceiling:
+            if not (counter or _Counter(charge.expires_at)).has_room(charge, now):
                 raise charge.exceeded()
 
     def _forget_proofs(self, now: float) -> int:

@@ -1,7 +1,7 @@
 """Secrets: named values that a token may resolve, and a tool may use."""
 
 from remit.secrets.scrub import Scrubber
-from remit.secrets.store import Secrets
+from remit.secrets.store import Secrets, ask_backend
 from remit.secrets.value import Secret
 
-__all__ = ["Scrubber", "Secret", "Secrets"]
+__all__ = ["Scrubber", "Secret", "Secrets", "ask_backend"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import operator
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote, quote_plus
@@ -17,8 +18,15 @@ __all__ = ["Scrubber"]
 
 _MAX_DEPTH: Final = 150
 _TOO_DEEP: Final = "[too deep to be cleaned of secrets]"
-_ATOMS: Final = (int, float, complex, type, type(None))
-_REBUILT: Final = frozenset({list, tuple, set, frozenset})
+# A tool returns anything: these are looked for without saying more about what was found than that.
+_ATOMS: Final[Any] = (int, float, complex, type, type(None))
+_BYTES: Final[Any] = (bytes, bytearray, memoryview)
+_DICTS: Final[Any] = dict
+_ERRORS: Final[Any] = BaseException
+_ITERATORS: Final[Any] = Iterator
+_MAPPINGS: Final[Any] = Mapping
+_SEQUENCES: Final[Any] = MutableSequence
+_REBUILT: Final = frozenset({tuple, set, frozenset})
 
 
 class Scrubber:
@@ -59,6 +67,10 @@ class Scrubber:
         except RecursionError:
             return _TOO_DEEP
 
+    def each(self, items: Any) -> Iterator[Any]:
+        """Return an iterator over `items` that gives each of them without the secrets."""
+        return map(self.clean, items)
+
     def clean_error(self, error: BaseException) -> bool:
         """Take the secrets out of an exception, and of those that led to it; tell whether that worked."""
         try:
@@ -70,16 +82,17 @@ class Scrubber:
 class _Cleaning:
     """One walk over what a tool gave out."""
 
-    __slots__ = ("_scrubber", "_seen")
+    __slots__ = ("_errors", "_scrubber", "_seen")
 
     def __init__(self, scrubber: Scrubber) -> None:
         self._scrubber = scrubber
         self._seen: dict[int, Any] = {}
+        self._errors: set[int] = set()
 
     def clean(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
             return self._scrubber.text(str(value)) if self._scrubber.holds(value) else value
-        if isinstance(value, bytes | bytearray | memoryview):
+        if isinstance(value, _BYTES):
             return self._clean_bytes(value)
         if isinstance(value, _ATOMS):
             return value
@@ -101,26 +114,48 @@ class _Cleaning:
         return bytearray(cleaned) if isinstance(value, bytearray) else cleaned
 
     def _clean_parts(self, value: Any, depth: int) -> Any:
-        kind = cast("Callable[..., Any]", type(cast("object", value)))
-        if kind in _REBUILT:
-            return kind([self.clean(item, depth) for item in value])
+        kind = type(cast("object", value))
+        if kind is list:
+            return self._clean_list(value, depth)
         if kind is dict:
-            return {self.clean(name, depth): self.clean(item, depth) for name, item in value.items()}
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return kind(*[self.clean(item, depth) for item in cast("Iterable[Any]", value)])
-        if isinstance(value, BaseException):
+            return self._clean_dict(value, depth)
+        if kind in _REBUILT or (issubclass(kind, tuple) and hasattr(value, "_fields")):
+            return self._clean_items(value, depth)
+        if isinstance(value, _ERRORS):
             return value if self.clean_error(value) else self._mask(value)
+        if isinstance(value, _ITERATORS) and not hasattr(value, "read"):
+            return self._scrubber.each(value)
         self._clean_in_place(value, depth)
         return self._mask(value) if self._shows(value) else value
+
+    def _clean_list(self, value: list[Any], depth: int) -> list[Any]:
+        cleaned: list[Any] = []
+        self._seen[id(value)] = cleaned  # before its items, one of which may be the list itself
+        cleaned += [self.clean(item, depth) for item in value]
+        return value if _same(cleaned, value) else cleaned
+
+    def _clean_dict(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
+        cleaned: dict[Any, Any] = {}
+        self._seen[id(value)] = cleaned
+        cleaned.update([(self.clean(name, depth), self.clean(item, depth)) for name, item in value.items()])
+        unchanged = _same(cleaned, value) and _same(cleaned.values(), value.values())
+        return value if unchanged else cleaned
+
+    def _clean_items(self, value: Any, depth: int) -> Any:
+        items = [self.clean(item, depth) for item in value]
+        if _same(items, value):
+            return value
+        rebuild: Any = type(cast("object", value))
+        return rebuild(*items) if hasattr(value, "_fields") else rebuild(items)
 
     def _clean_in_place(self, value: Any, depth: int) -> None:
         """Clean what a foreign object holds, as far as it lets itself be changed."""
         try:
-            if isinstance(value, MutableSequence):
-                items = cast("MutableSequence[Any]", value)
+            if isinstance(value, _SEQUENCES):
+                items: Any = value
                 items[:] = [self.clean(item, depth) for item in items]
-            elif isinstance(value, dict):
-                members = cast("dict[Any, Any]", value)
+            elif isinstance(value, _DICTS):
+                members: Any = value
                 pairs = [(self.clean(name, depth), self.clean(item, depth)) for name, item in members.items()]
                 members.clear()
                 members.update(pairs)
@@ -148,20 +183,20 @@ class _Cleaning:
         waiting: list[BaseException | None] = [error]
         while waiting:
             current = waiting.pop()
-            if current is None or self._seen.get(id(current)) is current:
+            if current is None or id(current) in self._errors:
                 continue
-            self._seen[id(current)] = current
+            self._errors.add(id(current))
             clean = self._clean_attributes(current, _MAX_DEPTH) and clean
             clean = clean and not self._shows(current)
             waiting += [current.__cause__, current.__context__, *getattr(current, "exceptions", ())]
         return clean and not self._scrubber.holds("".join(traceback.format_exception(error)))
 
-    def _shows(self, value: object) -> bool:
+    def _shows(self, value: Any) -> bool:
         """Tell whether a secret is seen when `value` is printed, or gone through as a mapping is."""
         try:
             texts = [str(value), repr(value)]
-            if isinstance(value, Mapping):
-                texts.append(repr(dict(cast("Mapping[Any, Any]", value))))
+            if isinstance(value, _MAPPINGS):
+                texts.append(repr(dict(value)))
         except Exception:  # noqa: BLE001 - a foreign object may raise anything when it is printed
             return True
         return any(map(self._scrubber.holds, texts))
@@ -171,6 +206,10 @@ class _Cleaning:
             return self._scrubber.text(str(value))
         except Exception:  # noqa: BLE001 - as above
             return f"[a {type(value).__name__} that could not be cleaned of secrets]"
+
+
+def _same(mine: Iterable[Any], theirs: Iterable[Any]) -> bool:
+    return all(map(operator.is_, mine, theirs))
 
 
 def _dict_of(value: object) -> dict[str, Any]:
@@ -193,6 +232,6 @@ def _forms(value: str) -> set[str]:
     encoded = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
     escaped = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
     escaped |= {repr(raw)[2:-1]}
-    return {value, quote(value, safe=""), quote(value), quote_plus(value), *escaped} | {
+    return {value, quote(raw, safe=""), quote(raw), quote_plus(raw), *escaped} | {
         form.rstrip("=") for form in encoded
     }

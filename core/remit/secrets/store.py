@@ -46,8 +46,15 @@ class Secrets:
             for name, reference in (references or {}).items()
         }
 
-    def fetch(self, name: str) -> tuple[str, str]:
-        """Return the value of a secret, and the scheme of the backend that gave it.
+    def backend_of(self, name: str) -> str:
+        """Return the scheme of the backend that keeps a secret."""
+        return self._reference(name).scheme
+
+    def _reference(self, name: str) -> _Reference:
+        return self._references.get(name) or _Reference("env", name)
+
+    def fetch(self, name: str) -> str:
+        """Return the value of a secret.
 
         Whoever calls this has checked that it may.
 
@@ -55,19 +62,31 @@ class Secrets:
             SecretDenied: with `secret_not_found` when there is no value, or an empty one, and with
                 `secret_backend_error` when the backend failed. Neither tells what it held.
         """
-        reference = self._references.get(name) or _Reference("env", name)
-        try:
-            value = _BACKENDS[reference.scheme](reference.path)
-        except Exception as error:  # noqa: BLE001 - backends raise what they like, and may quote values
-            raise SecretDenied(
-                "secret_backend_error",
-                f"The backend {reference.scheme!r} of {shown(name)} failed with {type(error).__name__}.",
-            ) from None
-        if value is None:
-            raise SecretDenied(
-                "secret_not_found", f"The backend {reference.scheme!r} has no secret {shown(name)}."
-            )
-        return value, reference.scheme
+        reference = self._reference(name)
+        return ask_backend(name, reference.scheme, lambda: _BACKENDS[reference.scheme](reference.path))
+
+
+def ask_backend(name: str, backend: str, question: Callable[[], object]) -> str:
+    """Return the value that a backend gives, or say why there is none; an error never quotes a value.
+
+    Raises:
+        SecretDenied: with `secret_not_found` or `secret_backend_error`.
+    """
+    failure = "something that is not text"
+    try:
+        value = question()
+    except SecretDenied:
+        raise
+    except Exception as error:  # noqa: BLE001 - backends raise what they like, and may quote values
+        value, failure = error, type(error).__name__
+    if value is None or value == "":
+        raise SecretDenied("secret_not_found", f"The backend {shown(backend)} has no secret {shown(name)}.")
+    if not isinstance(value, str):
+        # Raised out here, so that the backend's own error is not part of this one.
+        raise SecretDenied(
+            "secret_backend_error", f"The backend {shown(backend)} gave {failure} for {shown(name)}."
+        )
+    return value
 
 
 def _parse(name: str, reference: object) -> _Reference:

@@ -53,10 +53,14 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        mine, theirs = (secret.reveal().encode("utf-8", "surrogatepass") for secret in (self, other))
+        return hmac.compare_digest(mine, theirs)
 
     def __hash__(self) -> int:
         return hash((Secret, self._name))
+
+    def __bool__(self) -> bool:
+        return True
 
     def __len__(self) -> NoReturn:
         raise TypeError("the length of a secret is not told")
