@@ -165,10 +165,11 @@ def check_arguments(grant: ChainGrant, arguments: JsonObject, defaults: JsonObje
         arguments: what the caller passes, in its JSON form.
         defaults: the JSON form of what the tool takes for parameters that were not passed.
     """
-    for position, capability in enumerate(grant.links):
+    for capability in reversed(grant.links):  # the leaf is the narrowest, so its reason is the one to heed
         refusal = capability.refusal(arguments, defaults)
         if refusal is not None:
-            raise argument_denied(grant.name, refusal.problem, refusal.argument, position)
+            refusing = [link.refusal(arguments, defaults) is not None for link in grant.links]
+            raise argument_denied(grant.name, refusal.problem, refusal.argument, refusing.index(True))
 
 
 def argument_denied(
@@ -201,11 +202,12 @@ def _uses(chain: VerifiedChain, name: str, position: int, limit: Limit) -> list[
     counter, expires_at = f"{chain.digests[position]}:{name}", chain.links[position].expires_at
     charges: list[Charge] = []
     if limit.max_uses is not None:
-        phrase = f"the {limit.max_uses} uses"
+        phrase = "the one use" if limit.max_uses == 1 else f"the {limit.max_uses} uses"
         charges.append(Charge(f"{counter}:uses", 1, limit.max_uses, None, expires_at, position, name, phrase))
     if limit.rate is not None:
         uses, window = limit.rate
-        phrase = f"the {uses} uses in {window} seconds"
+        count = "one use" if uses == 1 else f"{uses} uses"
+        phrase = f"the {count} in {window} seconds"
         charges.append(Charge(f"{counter}:rate", 1, uses, window, expires_at, position, name, phrase))
     return charges
 

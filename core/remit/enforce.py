@@ -347,5 +347,7 @@ def _private(capability: str, arguments: object) -> tuple[dict[str, Any], JsonOb
 
 def _named_defaults(grant: ChainGrant, call: Call) -> tuple[dict[str, Any], JsonObject]:
     """Return the defaults that some link constrains or charges; the others do not count as passed."""
-    named = {name: value for name, value in (call.defaults or {}).items() if name in grant.named}
+    if not call.defaults:
+        return {}, {}
+    named = {name: value for name, value in call.defaults.items() if name in grant.named}
     return _private(grant.name, named) if named else ({}, {})

@@ -292,6 +292,7 @@ class Guard(Revoker):
         task: str,
         capabilities: Capabilities,
         agent: str | None = None,
+        session: str | None = None,
         secrets: GrantedSecrets | None = None,
         ttl: Duration | None = None,
         limits: Mapping[str, Limit] | None = None,
@@ -306,6 +307,7 @@ class Guard(Revoker):
             task: the task's name, to which the child is bound.
             capabilities: as for `Credential.delegate`.
             agent: the child's agent; the parent's by default.
+            session: the session of the block; needed when the parent is bound to one.
             secrets: as for `Credential.delegate`.
             ttl: as for `Credential.delegate`.
             limits: as for `Credential.delegate`.
@@ -327,7 +329,7 @@ class Guard(Revoker):
             max_depth=max_depth,
         )
         try:
-            with self.acting_as(child, session=child.session, task=task):
+            with self.acting_as(child, session=session, task=task):
                 yield child
         finally:
             child.close()

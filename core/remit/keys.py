@@ -26,12 +26,28 @@ THUMBPRINT_URI: Final = "urn:ietf:params:oauth:jwk-thumbprint:sha-256:"
 _SIZE: Final = 32
 _FIELD: Final = 2**255 - 19
 _SIGN_BIT: Final = 1 << 255
+_ALL_BUT_SIGN: Final = 0x7F
+
+
+def _encodings(y: int) -> set[bytes]:
+    return {y.to_bytes(_SIZE, "little"), (y | _SIGN_BIT).to_bytes(_SIZE, "little")}
+
+
 # The y coordinates of the eight points of small order: the identity, the point of order two, two of
 # order four (y = 0) and four of order eight. The sign of x does not matter: all of them are refused.
 _ORDER_EIGHT: Final = int.from_bytes(
     bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
 )
-_SMALL_ORDER: Final = frozenset({0, 1, _FIELD - 1, _ORDER_EIGHT, _FIELD - _ORDER_EIGHT})
+_SMALL_ORDER: Final[frozenset[bytes]] = frozenset[bytes]().union(
+    *map(_encodings, (0, 1, _FIELD - 1, _ORDER_EIGHT, _FIELD - _ORDER_EIGHT))
+)
+
+
+def _is_canonical(raw: bytes) -> bool:
+    """Tell whether y is below the field's prime, so that the point has no shorter spelling (RFC 8032)."""
+    if raw[-1] & _ALL_BUT_SIGN != _ALL_BUT_SIGN:  # far below, as nearly all are
+        return True
+    return int.from_bytes(raw, "little") & ~_SIGN_BIT < _FIELD
 
 
 class PublicKey:
@@ -45,10 +61,9 @@ class PublicKey:
     """The same in base64url, as a JWK holds it."""
 
     def __init__(self, raw: bytes, x: str | None = None) -> None:
-        y = int.from_bytes(raw, "little") & ~_SIGN_BIT
-        if len(raw) != _SIZE or y >= _FIELD:
+        if len(raw) != _SIZE or not _is_canonical(raw):
             raise EncodingError("is not the canonical encoding of an Ed25519 public key")
-        if y in _SMALL_ORDER:
+        if raw in _SMALL_ORDER:
             raise EncodingError("is a key of small order, which would fit any signature")
         self.raw = raw
         self.x = b64url_encode(raw) if x is None else x

@@ -222,13 +222,8 @@ class Claims:
     def signed(self, key: HolderKey, *, kid: str | None = None) -> Signed:
         """Return these claims as a token signed with `key`; restrictions are announced in `crit`."""
         payload = self.payload()
-        header: JsonObject = {"alg": _ALG, "typ": TOKEN}
-        if kid is not None:
-            header["kid"] = kid
-        features = [feature for feature in _FEATURES if feature in payload]
-        if features:
-            header.update({"crit": [_EXTENSION], _EXTENSION: list(features)})
-        return sign(header, payload, key)
+        features = tuple([feature for feature in _FEATURES if feature in payload])
+        return sign(_written_header(TOKEN, kid, features), payload, key)
 
 
 class Signed(NamedTuple):
@@ -241,16 +236,26 @@ class Signed(NamedTuple):
         return f"<Signed {self.digest}>"
 
 
-def sign(header: JsonObject, payload: JsonObject, key: HolderKey) -> Signed:
-    """Return the compact JWS (RFC 7515, Section 7.1) of canonical header and payload."""
-    signing_input = f"{b64url_encode(canonicalize(header))}.{b64url_encode(canonicalize(payload))}"
+@lru_cache(maxsize=256)
+def _written_header(typ: str, kid: str | None, features: tuple[str, ...]) -> str:
+    header: JsonObject = {"alg": _ALG, "typ": typ}
+    if kid is not None:
+        header["kid"] = kid
+    if features:
+        header.update({"crit": [_EXTENSION], _EXTENSION: list(features)})
+    return b64url_encode(canonicalize(header))
+
+
+def sign(header: str, payload: JsonObject, key: HolderKey) -> Signed:
+    """Return the compact JWS (RFC 7515, Section 7.1) of an encoded header and a payload."""
+    signing_input = f"{header}.{b64url_encode(canonicalize(payload))}"
     signed = signing_input.encode("ascii")
     return Signed(f"{signing_input}.{b64url_encode(key.sign(signed))}", _digest(signed))
 
 
 def sign_proof(payload: JsonObject, key: HolderKey) -> str:
     """Return a proof of possession as a compact JWS (draft Section 7.2)."""
-    return sign({"alg": _ALG, "typ": PROOF}, payload, key).text
+    return sign(_written_header(PROOF, None, ()), payload, key).text
 
 
 def _digest(signing_input: bytes) -> str:

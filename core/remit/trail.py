@@ -123,7 +123,7 @@ def _record(
 
 def _text(name: object) -> str | None:
     """Return a name as a record shows it; a caller may have given anything."""
-    return name[:_MAX_NAME] if isinstance(name, str) else None
+    return name[:_MAX_NAME] if isinstance(name, str) and name else None
 
 
 def _digest(arguments: JsonObject) -> str:

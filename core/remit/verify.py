@@ -124,7 +124,7 @@ class ChainVerifier:
             f"key:{signer.x}",
         }
         start = claims.not_before or 0
-        restricted = any(what is not None for what in (claims.session, claims.task, claims.audience))
+        restricted = claims.session is not None or claims.task is not None or claims.audience is not None
         if parent is None:
             return VerifiedChain(
                 tokens=(token,),

@@ -189,7 +189,7 @@ class Range(Constraint):
             parts.append(f"{'more than' if self._low_open else 'at least'} {listed([self._low])}")
         if self._high is not None:
             parts.append(f"{'less than' if self._high_open else 'at most'} {listed([self._high])}")
-        return " ".join(["a number", " and ".join(parts)]).strip()
+        return "a number of " + " and ".join(parts) if parts else "a number"
 
 
 class Values(Constraint):

@@ -22,14 +22,11 @@ __all__ = ["CONSTRAINT_TYPES", "parse_constraint"]
 _DRAFT: Final = (Exact, Range, OneOf, NotOneOf, Contains, Subset, Anything, AllOf, AnyOf)
 _REMIT: Final = (Path, Url, Email, Cidr, Prefix, MaxLength, Each, Fields)
 
-CONSTRAINT_TYPES: Final[Mapping[str, type[Constraint]]] = MappingProxyType(
-    {kind.TYPE: kind for kind in (*_DRAFT, *_REMIT)}
-)
+_BY_NAME: Final[dict[str, type[Constraint]]] = {kind.TYPE: kind for kind in (*_DRAFT, *_REMIT)}
+CONSTRAINT_TYPES: Final[Mapping[str, type[Constraint]]] = MappingProxyType(_BY_NAME)
 """`constraint_type` to class: the nine of the AAT draft and the eight of Remit."""
 
-_ALLOWED: Final = {
-    name: kind.MEMBERS | {"constraint_type", "optional"} for name, kind in CONSTRAINT_TYPES.items()
-}
+_ALLOWED: Final = {name: kind.MEMBERS | {"constraint_type", "optional"} for name, kind in _BY_NAME.items()}
 
 
 def parse_constraint(wire: JsonValue, *, depth: int = 1) -> Constraint:
@@ -49,7 +46,7 @@ def parse_constraint(wire: JsonValue, *, depth: int = 1) -> Constraint:
     if not isinstance(wire, dict):
         raise EncodingError("is not an object")
     name = wire.get("constraint_type")
-    kind = CONSTRAINT_TYPES.get(name) if isinstance(name, str) else None
+    kind = _BY_NAME.get(name) if isinstance(name, str) else None
     if kind is None:
         raise EncodingError(f"is of a type this verifier does not know, {shown(name)}")
     optional = wire.get("optional", False)

@@ -371,4 +371,4 @@ class MaxLength(Constraint):
         return self
 
     def describe(self) -> str:
-        return f"at most {self.maximum} long"
+        return f"text or a list of length {self.maximum} at most"

@@ -30,17 +30,22 @@ def _plain(value: JsonValue) -> bool:
     It differs for floats, for integers beyond 2^53, and in the order of names outside the basic
     plane, so those take the slower way.
     """
-    kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return True
-    if kind is int:
-        return -_SAFE <= value <= _SAFE  # type: ignore[operator]  # kind is int
-    if kind is list:
-        return all(map(_plain, value))  # type: ignore[arg-type]  # kind is list
-    if kind is dict:
-        names: Iterable[str] = value  # type: ignore[assignment]  # kind is dict
-        return all(name.isascii() for name in names) and all(map(_plain, value.values()))  # type: ignore[union-attr]
-    return False
+    if isinstance(value, dict):
+        return all(map(str.isascii, value)) and _all_plain(value.values())
+    return _all_plain(value if isinstance(value, list) else (value,))
+
+
+def _all_plain(values: Iterable[JsonValue]) -> bool:
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is bool or value is None:
+            continue
+        if kind is int:
+            if not -_SAFE <= value <= _SAFE:  # type: ignore[operator]  # kind is int
+                return False
+        elif kind is float or not _plain(value):
+            return False
+    return True
 
 
 def _utf16(name: str) -> bytes:
