@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
+from weakref import WeakSet
 
 from remit.binding import BoundScope
 from remit.capability import Capability
@@ -24,6 +25,8 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 _REWRAP: Final[dict[type, Callable[[Any], Any]]] = {staticmethod: staticmethod, classmethod: classmethod}
+_MAX_WRAPPERS: Final = 32
+_guarded_functions: Final[WeakSet[Any]] = WeakSet()
 _KEPT: Final = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
@@ -95,7 +98,7 @@ def bind_tool(
     """
     if not isinstance(guard, Guard):
         raise ConfigError(f"bind_tool needs a Guard, not {shown(guard)}")
-    held = capability_of(function)
+    held = capability_of(function) if _is_guarded(function) else None
     if held is not None and capability is not None and held != capability:
         raise ConfigError(f"the tool is guarded for {shown(held)} already, not for {shown(capability)}")
     name = held or capability or str(getattr(function, "__name__", ""))
@@ -122,7 +125,7 @@ def _guarded(function: Any, capability: str) -> Any:
         return rewrap(_guarded(function.__func__, capability))
     if not callable(function) or isinstance(function, type) or not hasattr(function, "__name__"):
         raise ConfigError(f"only functions can be guarded, not {shown(function)}")
-    if capability_of(function) is not None:
+    if _is_guarded(function):
         raise ConfigError(f"{shown(capability)}: the function is guarded already")
     parameters = Parameters(function)
     begin = partial(Invocation, function, parameters, capability)
@@ -153,4 +156,23 @@ def _dressed(wrapper: Any, function: Any, capability: str, signature: inspect.Si
         annotations["return"] = signature.return_annotation
     wrapper.__annotations__ = annotations
     wrapper.__capability__ = capability
+    _guarded_functions.add(wrapper)
     return wrapper
+
+
+def _is_guarded(function: object) -> bool:
+    """Tell whether a call of `function` ends in a check; `__capability__` alone does not say so.
+
+    A method is its function, and a decorator that used `functools.wraps` calls what it wraps.
+    """
+    for _ in range(_MAX_WRAPPERS):
+        function = getattr(function, "__func__", function)
+        try:
+            if function in _guarded_functions:
+                return True
+        except TypeError:  # what cannot be in a set is none of ours
+            return False
+        if not hasattr(function, "__wrapped__"):
+            return False
+        function = getattr(function, "__wrapped__", None)
+    return False

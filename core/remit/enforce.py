@@ -261,7 +261,7 @@ class Enforcement:
         again = Case(None, call, ANYBODY, read_clock(self.clock), call_id=case.call_id)
         again.chain = case.chain
         try:
-            self._recheck(case.chain, None)
+            self._recheck(case.chain, case.source)
             self._allow(again)
             same = canonicalize(again.forms) == canonicalize(case.forms)
             if not same or again.grant.name != case.grant.name:

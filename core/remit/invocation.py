@@ -67,8 +67,10 @@ class Invocation:
         try:
             with BoundScope(self._inside):
                 value = self._started()
-        except BaseException as caught:  # noqa: BLE001 - raised below, recorded and cleaned
+        except BaseException as caught:
             error = self._failed(caught)
+            if error is caught:
+                raise
         else:
             return self._kept(value)
         raise error
@@ -97,10 +99,12 @@ class Invocation:
                 self._admission.recheck()
             with BoundScope(self._inside):
                 value = await (self._started() if body is None else body)
-        except BaseException as caught:  # noqa: BLE001 - raised below, recorded and cleaned
-            error = self._failed(caught)
+        except BaseException as caught:
             if body is not None:
                 body.close()  # it may not even have begun
+            error = self._failed(caught)
+            if error is caught:
+                raise
         else:
             return self._finished(value)
         raise error
@@ -115,16 +119,14 @@ class Invocation:
                     item = step(given)
                 try:
                     step, given = body.send, (yield self._clean(item))
-                except GeneratorExit:
-                    with BoundScope(self._inside):
-                        body.close()
-                    raise
                 except BaseException as thrown:  # noqa: BLE001 - the body may handle what its consumer throws in
                     step, given = body.throw, thrown
         except StopIteration as stop:
             return self._finished(stop.value)
-        except BaseException as caught:  # noqa: BLE001 - raised below, recorded and cleaned
+        except BaseException as caught:
             error = self._failed(caught)
+            if error is caught:
+                raise
         raise error
 
     async def _stepped_async(self, body: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
@@ -137,17 +139,15 @@ class Invocation:
                     item = await step(given)
                 try:
                     step, given = body.asend, (yield self._clean(item))
-                except GeneratorExit:
-                    with BoundScope(self._inside):
-                        await body.aclose()
-                    raise
                 except BaseException as thrown:  # noqa: BLE001 - the body may handle what its consumer throws in
                     step, given = body.athrow, thrown
         except StopAsyncIteration:
             self._finished(None)
             return
-        except BaseException as caught:  # noqa: BLE001 - raised below, recorded and cleaned
+        except BaseException as caught:
             error = self._failed(caught)
+            if error is caught:
+                raise
         raise error
 
     def _clean(self, value: Any) -> Any:

@@ -30,6 +30,11 @@ VERDICTS: Final[list[tuple[dict[str, Any], list[Any], list[Any]]]] = [
     ({"constraint_type": "contains", "required": [1, 1]}, [[1]], [[]]),
     ({"constraint_type": "subset", "allowed": [1, "a"]}, [[], [1], [1, 1, "a"]], [[2], [True], [1, None], "a", {}, None, 1]),
     ({"constraint_type": "subset", "allowed": []}, [[]], [[1], [None], "", None]),
+    ({"constraint_type": "one_of", "values": [45041532177988700]}, [4.50415321779887e16, 45041532177988700], [1e16]),
+    ({"constraint_type": "one_of", "values": [[4.50415321779887e16]]}, [[45041532177988700]], [[1e16]]),
+    ({"constraint_type": "not_one_of", "excluded": [4.50415321779887e16]}, [1e16], [4.50415321779887e16, 45041532177988700]),
+    ({"constraint_type": "not_one_of", "excluded": [45041532177988700]}, [1e16], [4.50415321779887e16, 45041532177988700]),
+    ({"constraint_type": "range", "min": 45041532177988700, "min_inclusive": False}, [1e17], [4.50415321779887e16, 45041532177988700]),
     ({"constraint_type": "wildcard"}, [None, 1, "a", [], {}, True, [[1]]], []),
 ]  # fmt: skip
 

@@ -34,7 +34,8 @@ Call = Callable[[Any], object]
 
 
 def _issue(**options: Any) -> remit.Credential:
-    return ISSUER.issue(**{"agent": "a", "capabilities": ["t", "u"], **options})
+    asked: dict[str, Any] = {"agent": "a", "capabilities": ["t", "u"], **options}
+    return ISSUER.issue(**asked)
 
 
 NAMES: Final[dict[str, Call]] = {

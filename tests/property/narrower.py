@@ -184,7 +184,8 @@ def maps(draw: Draw) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two argument maps: name to (constraint, optional), and `"*"` to True where other arguments are allowed."""
     names = st.sampled_from(("v", "w", "x"))
     entry = st.tuples(WIRES, st.booleans())
-    parent: dict[str, Any] = dict(draw(st.dictionaries(names, entry, max_size=3)))
+    parent: dict[str, Any] = {}
+    parent.update(draw(st.dictionaries(names, entry, max_size=3)))
     if not parent or draw(st.booleans()):
         parent["*"] = True
     child: dict[str, Any] = {}

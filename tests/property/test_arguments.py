@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -112,7 +112,7 @@ def tool(v: Any) -> str:
 
 
 @contextmanager
-def bound(*capabilities: Any) -> Iterator[None]:
+def bound(*capabilities: Any) -> Generator[None]:
     """Bind a credential with these capabilities."""
     with GUARD.acting_as(ISSUER.issue(agent="a", capabilities=list(capabilities))):
         RECEIVED.clear()
@@ -271,3 +271,28 @@ def test_what_is_returned_cannot_be_used_to_change_what_was_decided() -> None:
         capabilities.append(remit.Capability("u"))
     with pytest.raises(remit.Denied):
         GUARD.check(credential, "u", {})
+
+
+@remit.requires_capability("t")
+def sized(amount: int = 100, note: str = "") -> int:
+    """Has a default that not everybody may use."""
+    RECEIVED.append(note)
+    return amount
+
+
+def test_a_default_is_checked_where_any_link_names_it() -> None:
+    """Capability present and arguments allowed **on every link**; a default is checked where the capability names it."""
+    narrow = remit.Capability("t", amount=remit.Range(max=5).optional(), note=remit.Anything().optional())
+    without = remit.Capability("t", note=remit.Anything().optional())
+    root = ISSUER.issue(agent="a", capabilities=[narrow], max_depth=1)
+    leaf = root.delegate(agent="b", capabilities=[without])
+    RECEIVED.clear()
+    for credential in (root, leaf):
+        with GUARD.acting_as(credential), pytest.raises(remit.Denied) as refusal:
+            sized(note="x")
+        assert refusal.value.code == "argument_denied"
+    assert RECEIVED == []
+    with GUARD.acting_as(root):
+        assert sized(amount=5, note="x") == 5
+    with GUARD.acting_as(ISSUER.issue(agent="c", capabilities=[without])):
+        assert sized(note="x") == 100

@@ -16,7 +16,7 @@ from .probes import probes
 SETTINGS: Final = settings(
     deadline=None,
     database=None,
-    max_examples=300,
+    max_examples=200,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 NOW: Final = 1_704_067_500

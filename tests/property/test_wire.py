@@ -19,7 +19,7 @@ from .narrower import maps
 from .test_capabilities import GUARD, ISSUER, NOW, capability
 
 SETTINGS: Final = settings(
-    deadline=None, database=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow]
+    deadline=None, database=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
 )
 SAFE: Final = 2**53 - 1
 WHOLE: Final = st.integers(-SAFE, SAFE)
@@ -34,14 +34,14 @@ JSON: Final = st.recursive(
 )
 
 
-@settings(SETTINGS, max_examples=1_000)
+@settings(SETTINGS, max_examples=600)
 @given(JSON)
 def test_canonical_json_is_what_another_library_writes(value: Any) -> None:
     """Compared by their JCS serializations (RFC 8785)."""
     assert canonicalize(value) == rfc8785.dumps(value)
 
 
-@settings(SETTINGS, max_examples=1_000)
+@settings(SETTINGS, max_examples=600)
 @given(st.one_of(FINITE, DOUBLES))
 def test_a_double_is_written_as_ecmascript_writes_it(value: float) -> None:
     """JCS serializes a number through its IEEE 754 double-precision value (RFC 8785, Section 3.2.2.3)."""

@@ -21,6 +21,8 @@ from remit.encoding.failure import ArgumentError, EncodingError
 from remit.encoding.numbers import admissible, whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import DataclassInstance
 
 __all__ = ["MAX_DEPTH", "MAX_SIZE", "JsonObject", "JsonValue", "snapshot"]
@@ -35,6 +37,11 @@ MAX_SIZE: Final = 1 << 20
 
 _SAFE: Final = 2**53
 _SHORT: Final = 1024
+_BASES: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+)
 # Exactly these: a subclass could say one thing to the check and another to the tool.
 _TIMES: Final = frozenset({datetime, date, time})
 _PATHS: Final = frozenset({PosixPath, PurePosixPath, PureWindowsPath, WindowsPath})
@@ -53,27 +60,28 @@ class _Snapshot:
         if self._left < 0:
             raise EncodingError("is too large")
 
-    def take(self, value: object, depth: int) -> tuple[Any, JsonValue]:
+    def take(self, value: Any, depth: int) -> tuple[Any, JsonValue]:
         """Return a private copy of `value` and the JSON form of that copy."""
-        kind = type(value)
+        kind = type(cast("object", value))
         if kind is str:
-            return self._text(value), value  # type: ignore[arg-type, return-value]  # kind is str
+            return self._text(value), value
         if kind is int:
-            return value, self._whole(value)  # type: ignore[arg-type]  # kind is int
+            return value, self._whole(value)
         self._spend(0)
-        if value is None or kind is bool:
-            return value, value  # type: ignore[return-value]  # kind is bool
-        if kind is float:
-            if not isfinite(value):  # type: ignore[arg-type]  # kind is float
-                raise EncodingError("is not a finite number")
-            return value, value  # type: ignore[return-value]
+        if value is None or kind is bool or (kind is float and isfinite(value)):
+            return value, value
         if depth <= 0:
             raise EncodingError("nests too deeply")
         if kind is list or kind is tuple:
-            return self._sequence(value, depth)  # type: ignore[arg-type]  # kind is list or tuple
+            return self._sequence(value, depth)
         if kind is dict:
-            return self._mapping(value, depth)  # type: ignore[arg-type]  # kind is dict
-        return self._other(value, depth)
+            return self._mapping(value, depth)
+        try:
+            return self._other(kind, value, depth)
+        except (EncodingError, RecursionError):
+            raise
+        except Exception:  # noqa: BLE001 - a foreign class may raise anything; then nothing can be checked
+            raise EncodingError(f"cannot be read (it is a {kind.__name__})") from None
 
     def _text(self, value: str) -> str:
         self._spend(len(value))
@@ -104,28 +112,24 @@ class _Snapshot:
             own[self._text(name)], forms[name] = self.take(item, depth - 1)
         return own, forms
 
-    def _other(self, value: object, depth: int) -> tuple[Any, JsonValue]:
-        if isinstance(value, Enum):  # members are immutable and shared by design
+    def _other(self, kind: type, value: Any, depth: int) -> tuple[Any, JsonValue]:
+        # By its class, not with isinstance, which believes what an object says of itself.
+        if issubclass(kind, Enum):  # members are immutable and shared by design
             return value, self.take(value.value, depth - 1)[1]
-        if isinstance(value, str | int | float):  # a subclass may lie to the check: take its base value
-            return self.take(_base_value(value), depth)
-        kind = type(value)
+        for base, base_value in _BASES:
+            if kind is not base and issubclass(kind, base):  # it may lie to the check: take its base value
+                return self.take(base_value(value), depth)
         if kind in _TIMES:
-            return value, self._text(cast("date | time", value).isoformat())
+            return value, self._text(value.isoformat())
         if kind is Decimal:
-            return value, self._decimal(cast("Decimal", value))
+            return value, self._decimal(value)
         if kind is UUID or kind in _PATHS:
             return value, self._text(str(value))
-        try:
-            if dataclasses.is_dataclass(value) and not isinstance(value, type):
-                return self._dataclass(value, depth)
-            pydantic = sys.modules.get("pydantic")  # whoever holds a model has imported it
-            if pydantic is not None and isinstance(value, pydantic.BaseModel):
-                return self._model(value, depth)
-        except (EncodingError, RecursionError):
-            raise
-        except Exception:  # noqa: BLE001 - a foreign class may raise anything; then nothing can be checked
-            raise EncodingError(f"cannot be copied (it is a {kind.__name__})") from None
+        if hasattr(kind, "__dataclass_fields__"):
+            return self._dataclass(value, depth)
+        pydantic = sys.modules.get("pydantic")  # whoever holds a model has imported it
+        if pydantic is not None and issubclass(kind, pydantic.BaseModel):
+            return self._model(value, depth)
         raise EncodingError(f"has no JSON form (it is a {kind.__name__})")
 
     def _dataclass(self, value: DataclassInstance, depth: int) -> tuple[Any, JsonValue]:
@@ -158,14 +162,6 @@ class _Snapshot:
         if not value.is_finite() or abs(value.adjusted()) > 400 or not admissible(value):  # noqa: PLR2004 - beyond any double
             raise EncodingError("is a number that a double cannot represent")
         return whole(int(value)) if value == value.to_integral_value() else float(value)
-
-
-def _base_value(value: str | float) -> object:
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int.__int__(value)
-    return float.__float__(value)
 
 
 def snapshot(arguments: dict[str, object]) -> tuple[dict[str, Any], JsonObject]:

@@ -7,6 +7,7 @@ import json
 import operator
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence
+from copy import copy
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote, quote_plus
@@ -59,8 +60,8 @@ class Scrubber:
     def clean(self, value: Any) -> Any:
         """Return `value` without the secrets.
 
-        Plain collections are built anew, other objects are cleaned where they are; what can be
-        neither, and still shows a secret, is replaced by its text without it.
+        What holds a secret is built anew, and stays as it was where the tool keeps it; what cannot be
+        built anew is replaced by its text.
         """
         try:
             return _Cleaning(self).clean(value, _MAX_DEPTH)
@@ -125,8 +126,7 @@ class _Cleaning:
             return value if self.clean_error(value) else self._mask(value)
         if isinstance(value, _ITERATORS) and not hasattr(value, "read"):
             return self._scrubber.each(value)
-        self._clean_in_place(value, depth)
-        return self._mask(value) if self._shows(value) else value
+        return self._clean_twin(value, depth)
 
     def _clean_list(self, value: list[Any], depth: int) -> list[Any]:
         cleaned: list[Any] = []
@@ -148,35 +148,42 @@ class _Cleaning:
         rebuild: Any = type(cast("object", value))
         return rebuild(*items) if hasattr(value, "_fields") else rebuild(items)
 
-    def _clean_in_place(self, value: Any, depth: int) -> None:
-        """Clean what a foreign object holds, as far as it lets itself be changed."""
+    def _clean_twin(self, value: Any, depth: int) -> Any:
+        """Return a foreign object as it is, or a clean twin of it: its owner may need the secret again."""
         try:
-            if isinstance(value, _SEQUENCES):
-                items: Any = value
-                items[:] = [self.clean(item, depth) for item in items]
-            elif isinstance(value, _DICTS):
-                members: Any = value
-                pairs = [(self.clean(name, depth), self.clean(item, depth)) for name, item in members.items()]
-                members.clear()
-                members.update(pairs)
-        except (AttributeError, TypeError, ValueError):
-            pass  # what it still shows is looked at afterwards
-        self._clean_attributes(value, depth)
+            attributes = self._attributes(value, depth)
+            items = self._items(value, depth)
+            if not attributes and items is None and not self._shows(value):
+                return value
+            twin = copy(value)
+            if twin is value:
+                return self._mask(value)
+            for name, cleaned in attributes.items():
+                object.__setattr__(twin, name, cleaned)
+            if items is not None:
+                twin.clear()
+                (twin.update if isinstance(twin, _DICTS) else twin.extend)(items)
+        except Exception:  # noqa: BLE001 - a foreign object may raise anything when it is copied or changed
+            return self._mask(value)
+        return self._mask(value) if self._shows(twin) else twin
 
-    def _clean_attributes(self, value: Any, depth: int) -> bool:
-        clean = True
-        attributes = _dict_of(value)
-        for name, held in list(attributes.items()):
-            attributes[name] = self.clean(held, depth)
-        for name in _slots_of(value):
-            held = getattr(value, name, None)
-            cleaned = self.clean(held, depth)
-            if cleaned is not held:
-                try:
-                    object.__setattr__(value, name, cleaned)
-                except (AttributeError, TypeError):
-                    clean = False
-        return clean
+    def _attributes(self, value: Any, depth: int) -> dict[str, Any]:
+        """Return the attributes that hold a secret, cleaned."""
+        held = {name: getattr(value, name, None) for name in _slots_of(value)} | _dict_of(value)
+        cleaned = {name: self.clean(item, depth) for name, item in held.items()}
+        return {name: item for name, item in cleaned.items() if item is not held[name]}
+
+    def _items(self, value: Any, depth: int) -> Any:
+        """Return the items of a collection of somebody's own, cleaned; None when they hold no secret."""
+        if isinstance(value, _DICTS):
+            members: dict[Any, Any] = dict(value)
+            cleaned = self._clean_dict(members, depth)
+            return None if cleaned is members else cleaned
+        if isinstance(value, _SEQUENCES):
+            items: list[Any] = list(value)
+            cleaned_items = self._clean_list(items, depth)
+            return None if cleaned_items is items else cleaned_items
+        return None
 
     def clean_error(self, error: BaseException) -> bool:
         clean = True
@@ -186,7 +193,8 @@ class _Cleaning:
             if current is None or id(current) in self._errors:
                 continue
             self._errors.add(id(current))
-            clean = self._clean_attributes(current, _MAX_DEPTH) and clean
+            for name, cleaned in self._attributes(current, _MAX_DEPTH).items():
+                clean = _set(current, name, cleaned) and clean
             clean = clean and not self._shows(current)
             waiting += [current.__cause__, current.__context__, *getattr(current, "exceptions", ())]
         return clean and not self._scrubber.holds("".join(traceback.format_exception(error)))
@@ -206,6 +214,17 @@ class _Cleaning:
             return self._scrubber.text(str(value))
         except Exception:  # noqa: BLE001 - as above
             return f"[a {type(value).__name__} that could not be cleaned of secrets]"
+
+
+def _set(value: object, name: str, attribute: object) -> bool:
+    if name in _dict_of(value):
+        _dict_of(value)[name] = attribute  # whatever the class thinks of being changed
+        return True
+    try:
+        object.__setattr__(value, name, attribute)
+    except (AttributeError, TypeError):
+        return False
+    return True
 
 
 def _same(mine: Iterable[Any], theirs: Iterable[Any]) -> bool:
