@@ -7,7 +7,6 @@ import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
-from uuid import uuid4
 
 from remit.encoding import EncodingError, parse_object
 from remit.errors import ConfigError, KeyFileError, shown
@@ -46,7 +45,7 @@ def write_new(path: str | os.PathLike[str], members: Mapping[str, object], *, mo
         KeyFileError: when there is a file already, or it cannot be written.
     """
     target = as_path(path)
-    draft = target.with_name(f".{target.name[:64]}.{uuid4().hex}")
+    draft = target.with_name(f".{target.name[:64]}.{os.urandom(16).hex()}")
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
         try:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from remit.anchor import TrustAnchor
 from remit.credential import Credential
+from remit.encoding import EncodingError
 from remit.errors import ConfigError, Denied, KeyFileError, TokenRejected, shown
 from remit.files import PRIVATE_MODE, PRIVATE_READERS, as_path, read_object, write_new
 from remit.grant import build_grant, check_audience, check_depth, holder_of
@@ -114,14 +111,8 @@ class Issuer:
             KeyFileError: when the file exists or cannot be written.
             ConfigError: when the passphrase is blank.
         """
-        secret = _passphrase(passphrase)
-        encryption = (
-            serialization.NoEncryption() if secret is None else serialization.BestAvailableEncryption(secret)
-        )
-        pem = self._key.private_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-        )
-        write_new(path, {"issuer": self._uri, "private_key": pem.decode("ascii")}, mode=PRIVATE_MODE)
+        pem = self._key.to_pem(_passphrase(passphrase))
+        write_new(path, {"issuer": self._uri, "private_key": pem}, mode=PRIVATE_MODE)
 
     @classmethod
     def load(
@@ -152,15 +143,11 @@ class Issuer:
         if not isinstance(uri, str) or not isinstance(pem, str):
             raise KeyFileError(f"{where} holds no issuer")
         try:
-            key = serialization.load_pem_private_key(pem.encode("utf-8"), _passphrase(passphrase))
+            key = HolderKey.from_pem(pem, _passphrase(passphrase))
             check_uri("the issuer", uri)
-        except (TypeError, ValueError, UnsupportedAlgorithm, ConfigError):
-            raise KeyFileError(
-                f"{where} holds no key that this passphrase, or the lack of one, opens"
-            ) from None
-        if not isinstance(key, Ed25519PrivateKey):
-            raise KeyFileError(f"{where} holds a key that is not Ed25519")
-        return cls._make(uri, HolderKey(key), max_ttl, audit, clock)
+        except (EncodingError, ConfigError) as error:
+            raise KeyFileError(f"{where} {error}") from None
+        return cls._make(uri, key, max_ttl, audit, clock)
 
     def issue(
         self,

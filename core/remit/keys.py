@@ -160,10 +160,33 @@ class HolderKey:
             raise EncodingError("holds a public key that is not the private key's")
         return key
 
-    @property
-    def private_key(self) -> Ed25519PrivateKey:
-        """The key itself, for the layer that writes key files."""
-        return self._key
+    def to_pem(self, passphrase: bytes | None) -> str:
+        """Return the private key as PKCS#8 (RFC 5958) in PEM, encrypted when there is a passphrase."""
+        from cryptography.hazmat.primitives import serialization  # slow to import, and seldom needed
+
+        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if passphrase is not None:
+            encryption = serialization.BestAvailableEncryption(passphrase)
+        pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        return self._key.private_bytes(pem, pkcs8, encryption).decode("ascii")
+
+    @classmethod
+    def from_pem(cls, pem: str, passphrase: bytes | None) -> HolderKey:
+        """Return the private key that `to_pem` wrote.
+
+        Raises:
+            EncodingError: when there is none that the passphrase, or the lack of one, opens.
+        """
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization
+
+        try:
+            key = serialization.load_pem_private_key(pem.encode("utf-8"), passphrase)
+        except (TypeError, ValueError, UnsupportedAlgorithm):
+            raise EncodingError("holds no key that this passphrase, or the lack of one, opens") from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise EncodingError("holds a key that is not Ed25519")
+        return cls(key)
 
     def private_jwk(self) -> dict[str, str]:
         """Return the key with its private part as a JWK, for a file that only its holder can read."""

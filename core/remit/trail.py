@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Trail"]
 
-_log: Final = logging.getLogger("remit")
 _MAX_NAME: Final = 256
 
 
@@ -92,7 +90,9 @@ class Trail:
                 raise TokenRejected(
                     "audit_unavailable", "The call could not be recorded, so it is denied."
                 ) from error
-            _log.exception("remit: a %s record could not be written", record.event)
+            import logging  # not needed until a sink fails
+
+            logging.getLogger("remit").exception("remit: a %s record could not be written", record.event)
 
 
 def _record(

@@ -7,7 +7,6 @@ those programs.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import unicodedata
 from abc import abstractmethod
@@ -18,13 +17,14 @@ from remit.encoding import EncodingError
 from remit.errors import ConfigError, shown
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
     from typing import Self
 
     from remit.encoding import JsonObject, JsonValue
 
 __all__ = ["Cidr", "Email", "MaxLength", "Path", "Prefix", "Url"]
 
-_Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
+_Network: TypeAlias = "IPv4Network | IPv6Network"
 
 _MAX_TEXT: Final = 8192
 _DOTS: Final = frozenset({".", ".."})
@@ -261,6 +261,9 @@ class Cidr(_OneText):
     _network: _Network
 
     def _compile(self, text: str) -> None:
+        import ipaddress  # slow to import, and needed for this alone
+
+        network: _Network | None
         try:
             network = ipaddress.ip_network(text)
         except ValueError:
@@ -277,6 +280,8 @@ class Cidr(_OneText):
     def check(self, value: JsonValue) -> bool:
         if not isinstance(value, str) or len(value) > len("ffff:" * 8):
             return False
+        import ipaddress
+
         try:
             address = ipaddress.ip_address(value)
         except ValueError:

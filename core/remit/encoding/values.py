@@ -15,7 +15,6 @@ from functools import cached_property
 from math import isfinite
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
-from uuid import UUID
 
 from remit.encoding.failure import ArgumentError, EncodingError
 from remit.encoding.numbers import admissible, whole
@@ -42,6 +41,7 @@ _BASES: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (
     (int, int.__int__),
     (float, float.__float__),
 )
+_UUID: Final = ("uuid", "UUID")
 # Exactly these: a subclass could say one thing to the check and another to the tool.
 _TIMES: Final = frozenset({datetime, date, time})
 _PATHS: Final = frozenset({PosixPath, PurePosixPath, PureWindowsPath, WindowsPath})
@@ -112,7 +112,7 @@ class _Snapshot:
             own[self._text(name)], forms[name] = self.take(item, depth - 1)
         return own, forms
 
-    def _other(self, kind: type, value: Any, depth: int) -> tuple[Any, JsonValue]:
+    def _other(self, kind: type[object], value: Any, depth: int) -> tuple[Any, JsonValue]:
         # By its class, not with isinstance, which believes what an object says of itself.
         if issubclass(kind, Enum):  # members are immutable and shared by design
             return value, self.take(value.value, depth - 1)[1]
@@ -123,7 +123,7 @@ class _Snapshot:
             return value, self._text(value.isoformat())
         if kind is Decimal:
             return value, self._decimal(value)
-        if kind is UUID or kind in _PATHS:
+        if kind in _PATHS or (kind.__module__, kind.__name__) == _UUID:
             return value, self._text(str(value))
         if hasattr(kind, "__dataclass_fields__"):
             return self._dataclass(value, depth)

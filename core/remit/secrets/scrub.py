@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import operator
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence
 from copy import copy
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from remit.secrets.value import Secret
@@ -197,6 +194,8 @@ class _Cleaning:
                 clean = _set(current, name, cleaned) and clean
             clean = clean and not self._shows(current)
             waiting += [current.__cause__, current.__context__, *getattr(current, "exceptions", ())]
+        import traceback  # not needed until a tool fails
+
         return clean and not self._scrubber.holds("".join(traceback.format_exception(error)))
 
     def _shows(self, value: Any) -> bool:
@@ -247,6 +246,9 @@ def _slots_of(value: object) -> Iterator[str]:
 
 
 def _forms(value: str) -> set[str]:
+    import base64  # not needed until a tool gets a secret
+    from urllib.parse import quote, quote_plus
+
     raw = value.encode("utf-8", "surrogatepass")
     encoded = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
     escaped = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
