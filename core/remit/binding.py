@@ -9,7 +9,6 @@ Threads that a tool starts by itself begin with an empty context: nothing bound,
 
 from __future__ import annotations
 
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -95,9 +94,10 @@ class BoundScope:
     ) -> None:
         token, self._token = self._token, None
         if token is not None:
-            # A generator or coroutine may be closed from a context in which nothing was set.
-            with suppress(ValueError):
+            try:  # noqa: SIM105 - suppress() would cost each call more than the reset itself
                 _current.reset(token)
+            except ValueError:
+                pass  # a generator or coroutine was closed from a context in which nothing was set
 
 
 def unbound() -> BoundScope:

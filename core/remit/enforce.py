@@ -60,6 +60,7 @@ __all__ = ["ANYBODY", "Enforcement"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_TEXT: Final[frozenset[type]] = frozenset({str})
 ANYBODY: Final = Bearer()
 """What a caller says who says nothing."""
 
@@ -336,13 +337,23 @@ def _name(capability: object) -> str:
 
 
 def _private(capability: str, arguments: object) -> tuple[dict[str, Any], JsonObject]:
+    given = _by_name(arguments)
+    if given is None:
+        raise argument_denied(capability, "needs arguments by parameter name", None)
     try:
-        return snapshot(dict(mapping("arguments", arguments)))
-    except ConfigError:
-        raise argument_denied(capability, "needs arguments by parameter name", None) from None
+        return snapshot(given)
     except ArgumentError as error:
         problem = f"has an argument {shown(error.argument)} that {error}"
         raise argument_denied(capability, problem, error.argument) from None
+
+
+def _by_name(arguments: Any) -> dict[str, Any] | None:
+    kind = type(cast("object", arguments))
+    try:
+        given: dict[str, Any] = arguments.copy() if kind is dict else dict(mapping("arguments", arguments))
+    except ConfigError:
+        return None
+    return given if _TEXT.issuperset(map(type, given)) else None
 
 
 def _named_defaults(grant: ChainGrant, call: Call) -> tuple[dict[str, Any], JsonObject]:

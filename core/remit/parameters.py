@@ -107,6 +107,10 @@ class Parameters:
         self._names = {p.name for p in visible if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}}
         in_order = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
         self._order = [p.name for p in visible if p.kind in in_order]
+        self._needed = {p.name for p in visible if p.name in self._names and p.default is p.empty}
+        self._is_plain = not (
+            self._hidden or self._owner or self._extra or self._rest or self._positional_only or self.secrets
+        )
         self._required = [p.name for p in visible if p.name in self._names and p.default is p.empty]
 
     def _add_secret(self, parameter: inspect.Parameter, signature: inspect.Signature) -> None:
@@ -135,6 +139,14 @@ class Parameters:
 
     def take(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         """Return a call's arguments by parameter name, however they were passed."""
+        if self._is_plain and len(args) <= len(self._order):
+            plain = {**dict(zip(self._order, args, strict=False)), **kwargs}
+            # As many as were given: none came twice.
+            if len(plain) == len(args) + len(kwargs) and self._needed <= plain.keys() <= self._names:
+                return Arguments(plain)
+        return self._sorted_out(args, kwargs)
+
+    def _sorted_out(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         taken = Arguments()
         values = dict(zip(self._order, args, strict=False))
         rest = args[len(self._order) :]
@@ -172,6 +184,8 @@ class Parameters:
 
     def unpassed(self, taken: Arguments) -> dict[str, Any]:
         """Return the defaults of the arguments that were not passed."""
+        if not self.defaults:
+            return self.defaults
         return {name: value for name, value in self.defaults.items() if name not in taken.passed}
 
     def apply(
@@ -184,6 +198,8 @@ class Parameters:
             own: what to pass in place of what was passed, defaults that were checked included.
             secrets: the secrets, by their names in the grant.
         """
+        if self._is_plain:
+            return [], own
         values = {**own, **taken.injected}
         values.update({parameter: secrets[name] for parameter, name in self.secrets.items()})
         rest = values.pop(self._rest, None) if self._rest is not None else None
