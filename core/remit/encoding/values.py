@@ -36,6 +36,7 @@ MAX_SIZE: Final = 1 << 20
 
 _SAFE: Final = 2**53
 _SHORT: Final = 1024
+_MAX_NAMES: Final = 1024
 _BASES: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (
     (str, str.__str__),
     (int, int.__int__),
@@ -64,7 +65,7 @@ class _Snapshot:
         """Return a private copy of `value` and the JSON form of that copy."""
         kind = type(cast("object", value))
         if kind is str:
-            return self._text(value), value
+            return self.text(value), value
         if kind is int:
             return value, self._whole(value)
         self._spend(0)
@@ -83,7 +84,8 @@ class _Snapshot:
         except Exception:  # noqa: BLE001 - a foreign class may raise anything; then nothing can be checked
             raise EncodingError(f"cannot be read (it is a {kind.__name__})") from None
 
-    def _text(self, value: str) -> str:
+    def text(self, value: str) -> str:
+        """Return `value` when it can be written as UTF-8."""
         self._spend(len(value))
         if not value.isascii():
             try:
@@ -109,7 +111,7 @@ class _Snapshot:
         for name, item in value.copy().items():
             if type(name) is not str:
                 raise EncodingError("holds a name that is not a string")
-            own[self._text(name)], forms[name] = self.take(item, depth - 1)
+            own[self.text(name)], forms[name] = self.take(item, depth - 1)
         return own, forms
 
     def _other(self, kind: type[object], value: Any, depth: int) -> tuple[Any, JsonValue]:
@@ -120,11 +122,11 @@ class _Snapshot:
             if kind is not base and issubclass(kind, base):  # it may lie to the check: take its base value
                 return self.take(base_value(value), depth)
         if kind in _TIMES:
-            return value, self._text(value.isoformat())
+            return value, self.text(value.isoformat())
         if kind is Decimal:
             return value, self._decimal(value)
         if kind in _PATHS or (kind.__module__, kind.__name__) == _UUID:
-            return value, self._text(str(value))
+            return value, self.text(str(value))
         if hasattr(kind, "__dataclass_fields__"):
             return self._dataclass(value, depth)
         pydantic = sys.modules.get("pydantic")  # whoever holds a model has imported it
@@ -164,7 +166,14 @@ class _Snapshot:
         return whole(int(value)) if value == value.to_integral_value() else float(value)
 
 
-def snapshot(arguments: dict[str, object]) -> tuple[dict[str, Any], JsonObject]:
+def _is_plain(value: Any) -> bool:
+    kind = type(cast("object", value))
+    if kind is str:
+        return len(value) < _SHORT and value.isascii()
+    return kind is int and -_SAFE <= value <= _SAFE
+
+
+def snapshot(arguments: dict[str, Any]) -> tuple[dict[str, Any], JsonObject]:
     """Return a private copy of `arguments` and its JSON form.
 
     Strings, numbers, booleans, null, lists, tuples and objects are themselves; enums are their
@@ -178,16 +187,15 @@ def snapshot(arguments: dict[str, object]) -> tuple[dict[str, Any], JsonObject]:
     walk = _Snapshot()
     own: dict[str, Any] = {}
     forms: JsonObject = {}
+    if len(arguments) > _MAX_NAMES:
+        raise ArgumentError(next(iter(arguments)), f"is one of more than {_MAX_NAMES}")
     for name, value in arguments.items():
-        kind = type(value)
         # The plainest values, of which most calls are made, need no walk.
-        if (kind is int and -_SAFE <= value <= _SAFE) or (  # type: ignore[operator]  # kind is int
-            kind is str and len(value) < _SHORT and value.isascii()  # type: ignore[arg-type, attr-defined]  # kind is str
-        ):
-            own[name] = forms[name] = value  # type: ignore[assignment]  # int or str
+        if _is_plain(value) and name.isascii():
+            own[name] = forms[name] = value
             continue
         try:
-            own[name], forms[name] = walk.take(value, MAX_DEPTH)
+            own[walk.text(name)], forms[name] = walk.take(value, MAX_DEPTH)
         except EncodingError as error:
             raise ArgumentError(name, str(error)) from None
         except RecursionError:
