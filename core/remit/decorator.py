@@ -101,7 +101,7 @@ def bind_tool(
     held = capability_of(function) if _is_guarded(function) else None
     if held is not None and capability is not None and held != capability:
         raise ConfigError(f"the tool is guarded for {shown(held)} already, not for {shown(capability)}")
-    name = held or capability or str(getattr(function, "__name__", ""))
+    name = next(name for name in (held, capability, getattr(function, "__name__", "")) if name is not None)
     inner = function if held is not None else requires_capability(name)(function)
     binding = guard.acting_as(credential, capability=name, session=session, task=task).binding
     if inspect.iscoroutinefunction(inner):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
 from remit.errors import ConfigError, shown
 from remit.names import check_name
@@ -20,13 +20,16 @@ __all__ = ["Arguments", "Parameters", "SecretParameter", "secret"]
 _RECEIVERS: Final = ("self", "cls")
 _INJECTED: Final[Mapping[str, frozenset[str]]] = {
     "langchain_core": frozenset(
-        {"RunnableConfig", "InjectedToolArg", "CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun"}
+        {"RunnableConfig", "InjectedToolArg", "BaseCallbackHandler", "BaseCallbackManager", "BaseRunManager"}
     ),
     "langchain": frozenset({"ToolRuntime"}),
     "langgraph": frozenset({"ToolRuntime"}),
     "autogen_core": frozenset({"CancellationToken"}),
 }
 """What frameworks put into a call by themselves, by package and class; the model cannot pass it."""
+
+
+_COMPARED: Final = frozenset({str, int, float, bool, list, tuple, dict})
 
 
 class SecretParameter:
@@ -143,7 +146,7 @@ class Parameters:
             plain = {**dict(zip(self._order, args, strict=False)), **kwargs}
             # As many as were given: none came twice.
             if len(plain) == len(args) + len(kwargs) and self._needed <= plain.keys() <= self._names:
-                return Arguments(plain)
+                return Arguments(self._chosen(plain) if self.defaults else plain)
         return self._sorted_out(args, kwargs)
 
     def _sorted_out(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
@@ -171,9 +174,21 @@ class Parameters:
         for name, value in values.items():
             hidden = name in self._hidden or (self._owner is not None and self._is_receiver(name, value))
             (taken.injected if hidden else taken.passed)[name] = value
+        taken.passed = self._chosen(taken.passed)
         if rest and self._rest is not None:
             taken.passed[self._rest] = list(rest)
         return taken
+
+    def _chosen(self, passed: dict[str, Any]) -> dict[str, Any]:
+        """Leave out what equals its default: frameworks fill in the defaults of a tool's schema.
+
+        The function then takes the default itself, so nothing depends on how an object compares.
+        """
+        return {
+            name: value
+            for name, value in passed.items()
+            if name not in self.defaults or not _is_default(value, self.defaults[name])
+        }
 
     def _is_receiver(self, name: str, value: object) -> bool:
         """Tell whether `value` is what a method is called on; a static method may have a `cls` as well."""
@@ -211,6 +226,13 @@ class Parameters:
         return [*positional, *(rest or ())], values
 
 
+def _is_default(value: Any, default: Any) -> bool:
+    if value is default:
+        return True
+    kind = type(cast("object", value))
+    return kind in _COMPARED and kind is type(default) and bool(value == default)
+
+
 def is_injected(annotation: Any) -> bool:
     """Tell whether a framework fills a parameter with this annotation by itself."""
     origin, parts = get_origin(annotation), get_args(annotation)
@@ -218,6 +240,8 @@ def is_injected(annotation: Any) -> bool:
         return any(map(is_injected, parts))
     if origin in {Union, UnionType}:  # `X | None`; beside anything a model can write, X is an argument
         return all(part is NoneType or is_injected(part) for part in parts)
+    if origin is list:  # of callbacks
+        return all(map(is_injected, parts))
     kind = origin or annotation
     bases = (kind if isinstance(kind, type) else type(kind)).__mro__
     return any(base.__name__ in _INJECTED.get(base.__module__.partition(".")[0], ()) for base in bases)
