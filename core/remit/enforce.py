@@ -161,13 +161,16 @@ class Enforcement:
 
     def check_revoked(self, chain: VerifiedChain, now: float) -> None:
         """Step 6: nothing of the chain was revoked, and the ledger is recent enough to say so."""
-        if self.fresh is not None and not now - self.ask_ledger(self.ledger.as_of, now) <= self.fresh:
+        if self.fresh is not None and not self.ask_ledger(self._age, now) <= self.fresh:
             raise TokenRejected(
                 "revocations_stale", f"What is known of revocations is older than {self.fresh} seconds."
             )
         link = self.ask_ledger(self._revoked_link, chain)
         if link is not None:
             raise TokenRejected("token_revoked", "The token was revoked.", link=link)
+
+    def _age(self, now: float) -> float:
+        return now - self.ledger.as_of(now)
 
     def _revoked_link(self, chain: VerifiedChain) -> int | None:
         for revocation in self.ledger.revoked(chain.subjects):
@@ -264,8 +267,7 @@ class Enforcement:
         try:
             self._recheck(case.chain, case.source)
             self._allow(again)
-            same = canonicalize(again.forms) == canonicalize(case.forms)
-            if not same or again.grant.name != case.grant.name:
+            if again.grant.name != case.grant.name or not _same_arguments(again, case):
                 raise CapabilityDenied(
                     "not_bound", "The permit is for another call than this one.", capability=again.grant.name
                 )
@@ -285,6 +287,14 @@ class Enforcement:
         except ConfigError:  # the tool has run; a clock that broke since does not take its result away
             now = case.now
         self.trail.settled(replace(_entry(case), now=now), error)
+
+
+def _same_arguments(again: Case, case: Case) -> bool:
+    """Tell whether a call passes what its permit is for; what equals a default may be left out."""
+    left_out = case.forms.keys() - again.forms.keys()
+    defaults = {name: value for name, value in (again.call.defaults or {}).items() if name in left_out}
+    forms = {**_private(again.grant.name, defaults)[1], **again.forms}
+    return canonicalize(forms) == canonicalize(case.forms)
 
 
 def _entry(case: Case) -> Entry:

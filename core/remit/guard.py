@@ -280,9 +280,8 @@ class Guard(Revoker):
         def admit(call: Call) -> Admission:
             return self._enforcement.admit(self._case(credential, call, bearer))
 
-        return BoundScope(
-            Binding(admit, None if capability is None else check_name("capability", capability))
-        )
+        name = None if capability is None else check_name("capability", capability)
+        return BoundScope(Binding(admit, name))
 
     @contextmanager
     def task(

@@ -106,6 +106,7 @@ class Parameters:
             self._add(parameter)
         annotation = self.hints.get("return", signature.return_annotation)
         self.signature = signature.replace(parameters=visible, return_annotation=annotation)
+        self._fallbacks = {p.name: p.default for p in visible if p.default is not p.empty}
         self.wanted = tuple(self.secrets.values())
         self._names = {p.name for p in visible if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}}
         in_order = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
@@ -141,13 +142,19 @@ class Parameters:
             self._positional_only.append(name)
 
     def take(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-        """Return a call's arguments by parameter name, however they were passed."""
+        """Return a call's arguments by parameter name, however they were passed.
+
+        What equals its default does not count as passed, since frameworks fill in the defaults of a
+        tool's schema. The function then takes the default itself: no object's word is taken for it.
+        """
         if self._is_plain and len(args) <= len(self._order):
             plain = {**dict(zip(self._order, args, strict=False)), **kwargs}
             # As many as were given: none came twice.
             if len(plain) == len(args) + len(kwargs) and self._needed <= plain.keys() <= self._names:
                 return Arguments(self._chosen(plain) if self.defaults else plain)
-        return self._sorted_out(args, kwargs)
+        taken = self._sorted_out(args, kwargs)
+        taken.passed = self._chosen(taken.passed)
+        return taken
 
     def _sorted_out(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         taken = Arguments()
@@ -174,16 +181,11 @@ class Parameters:
         for name, value in values.items():
             hidden = name in self._hidden or (self._owner is not None and self._is_receiver(name, value))
             (taken.injected if hidden else taken.passed)[name] = value
-        taken.passed = self._chosen(taken.passed)
         if rest and self._rest is not None:
             taken.passed[self._rest] = list(rest)
         return taken
 
     def _chosen(self, passed: dict[str, Any]) -> dict[str, Any]:
-        """Leave out what equals its default: frameworks fill in the defaults of a tool's schema.
-
-        The function then takes the default itself, so nothing depends on how an object compares.
-        """
         return {
             name: value
             for name, value in passed.items()
@@ -222,7 +224,7 @@ class Parameters:
         given = [name for name in in_order if name in values]
         upto = in_order.index(given[-1]) + 1 if given else 0
         # A parameter without a name is reached through those before it, at their own defaults if need be.
-        positional = [values.pop(name) if name in values else self.defaults[name] for name in in_order[:upto]]
+        positional = [values.pop(n) if n in values else self._fallbacks[n] for n in in_order[:upto]]
         return [*positional, *(rest or ())], values
 
 

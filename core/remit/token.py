@@ -122,8 +122,12 @@ class Envelope:
         """
         return self.unverified_payload() if key.verifies(self.signature, self.signing_input) else None
 
+    def mentions_issuer(self, issuer: str) -> bool:
+        """Tell whether the payload, neither verified nor parsed, seems to name `issuer`."""
+        return f'"iss":"{issuer}"'.encode() in b64url_decode(self._payload)
+
     def unverified_payload(self) -> JsonObject:
-        """Return the payload, which anybody may have written; for showing, and for reasons of denials."""
+        """Return the payload, which anybody may have written; for showing."""
         return parse_object(b64url_decode(self._payload))
 
 

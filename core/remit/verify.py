@@ -175,8 +175,7 @@ class ChainVerifier:
                 anchors = [anchor for anchor in self._anchors if anchor.key == key]
                 # One key may be trusted under several names; the token's own is the one that counts.
                 return next((a for a in anchors if a.issuer == payload.get("iss")), anchors[0]), payload
-        claimed = envelope.unverified_payload().get("iss")
-        if any(anchor.issuer == claimed for anchor in self._anchors):
+        if any(envelope.mentions_issuer(anchor.issuer) for anchor in self._anchors):
             raise TokenRejected("token_signature_invalid", "The token's signature does not verify.", link=0)
         raise TokenRejected(
             "token_issuer_untrusted", "The token was not signed by an issuer this guard trusts.", link=0

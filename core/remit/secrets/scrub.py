@@ -6,6 +6,9 @@ import json
 import operator
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence
 from copy import copy
+from datetime import date, time, timedelta
+from decimal import Decimal
+from io import BytesIO, StringIO
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -17,13 +20,16 @@ __all__ = ["Scrubber"]
 _MAX_DEPTH: Final = 150
 _TOO_DEEP: Final = "[too deep to be cleaned of secrets]"
 # A tool returns anything: these are looked for without saying more about what was found than that.
-_ATOMS: Final[Any] = (int, float, complex, type, type(None))
+_ATOMS: Final[Any] = (int, float, complex, Decimal, date, time, timedelta, type, type(None))
 _BYTES: Final[Any] = (bytes, bytearray, memoryview)
+_BUFFERS: Final[Any] = (BytesIO, StringIO)
 _DICTS: Final[Any] = dict
 _ERRORS: Final[Any] = BaseException
 _ITERATORS: Final[Any] = Iterator
 _MAPPINGS: Final[Any] = Mapping
 _SEQUENCES: Final[Any] = MutableSequence
+_SLOTS: Final = (MemberDescriptorType,)
+_ERROR_SLOTS: Final = (MemberDescriptorType, GetSetDescriptorType)
 _REBUILT: Final = frozenset({tuple, set, frozenset})
 
 
@@ -123,6 +129,10 @@ class _Cleaning:
             return value if self.clean_error(value) else self._mask(value)
         if isinstance(value, _ITERATORS) and not hasattr(value, "read"):
             return self._scrubber.each(value)
+        if isinstance(value, _BUFFERS):
+            held = value.getvalue()
+            cleaned = self.clean(held, depth)
+            return value if cleaned is held else value.__class__(cleaned)
         return self._clean_twin(value, depth)
 
     def _clean_list(self, value: list[Any], depth: int) -> list[Any]:
@@ -237,11 +247,10 @@ def _dict_of(value: object) -> dict[str, Any]:
 
 def _slots_of(value: object) -> Iterator[str]:
     """Return the names of attributes that live in no `__dict__`; pydantic keeps extra fields in one."""
+    kinds = _ERROR_SLOTS if isinstance(value, BaseException) else _SLOTS
     for kind in type(value).__mro__:
         for name, descriptor in vars(kind).items():
-            if isinstance(descriptor, MemberDescriptorType | GetSetDescriptorType) and (
-                not name.startswith("__") or name == "__pydantic_extra__"
-            ):
+            if isinstance(descriptor, kinds) and (not name.startswith("__") or name == "__pydantic_extra__"):
                 yield name
 
 
