@@ -36,6 +36,8 @@ class Call:
     """What the tool takes for parameters that were not passed."""
     secrets: Collection[str] = ()
     """The names of the secrets that the tool wants."""
+    injected: Collection[str] = ()
+    """The names of parameters that a framework fills in, which are no arguments."""
     problem: str | None = None
     """Why the arguments do not fit the tool, when they do not."""
 
@@ -56,7 +58,7 @@ class Admission:
     """Records the outcome, once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Binding:
     """Leads a guarded function to the one who decides about its calls."""
 
@@ -64,6 +66,8 @@ class Binding:
     """Returns the admission of one call, or raises `Denied`."""
     capability: str | None = None
     """The one capability that a call-scoped binding is for; None for a block."""
+    ended: bool = False
+    """Whether its block is over: a task that copied its context then has nothing bound."""
 
 
 _current: Final[ContextVar[Binding | None]] = ContextVar("remit_binding", default=None)
@@ -71,12 +75,18 @@ current_binding: Final = _current.get
 
 
 class BoundScope:
-    """Sets the binding on entry and puts the former one back on exit."""
+    """Sets the binding on entry and puts the former one back on exit.
 
-    __slots__ = ("_binding", "_token")
+    Args:
+        binding: what is bound inside; None binds nothing.
+        ends: whether the binding is over on exit, also where its context was copied to.
+    """
 
-    def __init__(self, binding: Binding | None) -> None:
+    __slots__ = ("_binding", "_ends", "_token")
+
+    def __init__(self, binding: Binding | None, *, ends: bool = False) -> None:
         self._binding = binding
+        self._ends = ends
         self._token: Token[Binding | None] | None = None
 
     @property
@@ -87,12 +97,16 @@ class BoundScope:
     def __enter__(self) -> None:
         if self._token is not None:
             raise ConfigError("a binding is entered once at a time; make one for each block")
+        if self._ends and self._binding is not None:
+            self._binding = Binding(self._binding.admit, self._binding.capability)
         self._token = _current.set(self._binding)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         token, self._token = self._token, None
+        if self._ends and self._binding is not None:
+            self._binding.ended = True
         if token is not None:
             try:  # noqa: SIM105 - suppress() would cost each call more than the reset itself
                 _current.reset(token)

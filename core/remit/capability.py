@@ -58,12 +58,14 @@ class Capability:
         ConfigError: when the name is blank or holds a wildcard, or a constraint is not one.
     """
 
-    __slots__ = ("_constraints", "_name", "_others", "_required")
+    __slots__ = ("_constraints", "_name", "_others", "_required", "nodes")
 
     _name: str
     _constraints: Mapping[str, Constraint]
     _others: bool
     _required: frozenset[str]
+    nodes: int
+    """How many constraints one argument is compared with at most."""
 
     def __init__(self, name: str, /, **constraints: Constraint | Scalar) -> None:
         check_name("a capability", name)
@@ -86,6 +88,7 @@ class Capability:
         put(self, "_name", name)
         put(self, "_constraints", MappingProxyType(constraints))
         put(self, "_others", others)
+        put(self, "nodes", max([c.nodes for c in constraints.values()], default=1))
         put(self, "_required", frozenset([n for n, c in constraints.items() if not c.is_optional]))
 
     @classmethod

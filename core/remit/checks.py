@@ -36,6 +36,9 @@ __all__ = [
     "grant_of",
 ]
 
+_MAX_WORK: Final = 1 << 20
+"""Size of the arguments times constraints they are compared with: 256 KiB with 4, 4 KiB with 256."""
+
 MAX_SKEW: Final = 30
 """Seconds that a token's `iat` may lie in the future (draft Section 4.4, MAX_IAT_SKEW)."""
 
@@ -62,6 +65,8 @@ class ChainGrant:
     """Each limit with the position of the link that states it."""
     named: frozenset[str]
     """The arguments that some link constrains or charges."""
+    max_size: int
+    """How large arguments may be, so that comparing them with all constraints takes no time to speak of."""
     uses: tuple[Charge, ...]
     """The charges that are the same for every call."""
 
@@ -136,9 +141,10 @@ def grant_of(chain: VerifiedChain, name: str) -> ChainGrant:
         (position, link.limits[name]) for position, link in enumerate(chain.links) if name in link.limits
     )
     uses = tuple(charge for position, limit in limits for charge in _uses(chain, name, position, limit))
+    nodes = sum(capability.nodes for capability in links)
     named = {argument for capability in links for argument in capability.constraints}
     named.update(argument for _, limit in limits for argument in limit.budget)
-    grant = ChainGrant(name, tuple(links), limits, frozenset(named), uses)
+    grant = ChainGrant(name, tuple(links), limits, frozenset(named), _MAX_WORK // nodes, uses)
     chain.grants[name] = grant  # only names that are granted, so a caller cannot make it grow
     return grant
 

@@ -17,7 +17,7 @@ from remit.grant import build_grant, check_audience, check_depth, holder_of
 from remit.keys import HolderKey, private_key
 from remit.names import Clock, check_clock, check_name, check_text, mapping, moment, read_clock, timestamp
 from remit.proof import Presentation, make_proof
-from remit.token import Claims, unverified_claims
+from remit.token import MAX_TOKEN_SIZE, Claims, unverified_claims
 from remit.verify import MAX_CHAIN_SIZE, check_size
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from remit.grant import Capabilities, Secrets
+    from remit.keys import PublicKey
     from remit.names import Duration
     from remit.token import Signed
 
@@ -51,6 +52,9 @@ class Credential:
     _key: HolderKey | None
     _clock: Clock
     _closed: bool
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("Credential is not made for subclasses: a guard believes what it says of its key")
 
     def __init__(self) -> None:
         raise ConfigError("a Credential comes from Issuer.issue, delegate, from_token, load or from_env")
@@ -173,6 +177,10 @@ class Credential:
         """Whether it holds the private key that its last token names."""
         return self._key is not None
 
+    def is_held_for(self, holder: PublicKey) -> bool:
+        """Tell whether it holds the private key whose public half is `holder`."""
+        return self._key is not None and self._key.public == holder
+
     def capability(self, name: str) -> Capability:
         """Return the capability of that name, as granted, for passing it on.
 
@@ -249,6 +257,10 @@ class Credential:
         chain = (*self._chain, signed.text)
         if sum(map(len, chain)) > MAX_CHAIN_SIZE:
             raise AttenuationError(f"the chain would be larger than {MAX_CHAIN_SIZE} bytes")
+        if len(signed.text) > MAX_TOKEN_SIZE:
+            raise ConfigError(
+                f"the token would be larger than {MAX_TOKEN_SIZE} bytes; grant less in one token"
+            )
         return self.made(chain, (*self._claims, claims), signed.digest, key, self._clock)
 
     def present(

@@ -68,6 +68,8 @@ def requires_capability(capability: Any, /) -> Any:
 def capability_of(tool: object) -> str | None:
     """Return the capability that a function is guarded for, or None when it is not guarded."""
     name = getattr(tool, "__capability__", None)
+    if hasattr(tool, "__wrapped__"):  # what wraps a guarded function may not call it
+        return None
     return name if isinstance(name, str) else None
 
 
@@ -107,13 +109,13 @@ def bind_tool(
     if inspect.iscoroutinefunction(inner):
 
         async def bound_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with BoundScope(binding):
+            with BoundScope(binding, ends=True):
                 return await inner(*args, **kwargs)
 
         return cast("Callable[P, R]", _dressed(bound_async, inner, name, inspect.signature(inner)))
 
     def bound(*args: P.args, **kwargs: P.kwargs) -> R:
-        with BoundScope(binding):
+        with BoundScope(binding, ends=True):
             return inner(*args, **kwargs)
 
     return cast("Callable[P, R]", _dressed(bound, inner, name, inspect.signature(inner)))
@@ -161,18 +163,26 @@ def _dressed(wrapper: Any, function: Any, capability: str, signature: inspect.Si
 
 
 def _is_guarded(function: object) -> bool:
-    """Tell whether a call of `function` ends in a check; `__capability__` alone does not say so.
+    """Tell whether a call of `function` begins with a check; `__capability__` alone does not say so.
 
-    A method is its function, and a decorator that used `functools.wraps` calls what it wraps.
+    Raises:
+        ConfigError: when it wraps a guarded function: a cache, say, answers before the check is made.
     """
     for _ in range(_MAX_WRAPPERS):
         function = getattr(function, "__func__", function)
-        try:
-            if function in _guarded_functions:
-                return True
-        except TypeError:  # what cannot be in a set is none of ours
+        if _is_ours(function):
+            return True
+        wrapped = getattr(function, "__wrapped__", None)
+        if wrapped is None:
             return False
-        if not hasattr(function, "__wrapped__"):
-            return False
-        function = getattr(function, "__wrapped__", None)
+        if _is_ours(wrapped):
+            raise ConfigError("the tool wraps a guarded function; guard what is outermost")
+        function = wrapped
     return False
+
+
+def _is_ours(function: object) -> bool:
+    try:
+        return function in _guarded_functions
+    except TypeError:  # what cannot be in a set is none of ours
+        return False

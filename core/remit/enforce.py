@@ -124,7 +124,7 @@ class Enforcement:
                 raise SecretDenied("secret_denied", f"A secret's name is needed, not {shown(name)}.")
             check_secret(case.chain, name, tool)
             self.check_revoked(case.chain, case.now)
-            check_possession(case.source)
+            check_possession(case.source, case.chain)
         except Denied as denial:
             self.trail.secret(_entry(case), name, denial)
             raise
@@ -153,7 +153,12 @@ class Enforcement:
         grant = case.grant = grant_of(case.chain, _name(call.capability))
         if call.problem is not None:
             raise argument_denied(grant.name, call.problem, None)
-        case.arguments, case.forms = _private(grant.name, call.arguments)
+        for name in call.injected:
+            if name in grant.named:  # a restriction that cannot be checked is not skipped
+                raise argument_denied(
+                    grant.name, f"is bound to {shown(name)}, which a framework fills in", name
+                )
+        case.arguments, case.forms = _private(grant, call.arguments)
         case.defaults, case.default_forms = _named_defaults(grant, call)
         check_arguments(grant, case.forms, case.default_forms)
         for secret in call.secrets:
@@ -192,7 +197,7 @@ class Enforcement:
                 policy=self.proofs,
             )
         else:
-            check_possession(case.source)
+            check_possession(case.source, case.chain)
 
     def _charge(self, case: Case) -> None:
         """Step 8: every limit of every link has room for the call, and the proof is new."""
@@ -258,7 +263,7 @@ class Enforcement:
         check_times(chain, now)
         self.check_revoked(chain, now)
         if isinstance(source, Credential):
-            check_possession(source)
+            check_possession(source, chain)
 
     def readmit(self, case: Case, call: Call) -> Admission:
         """Admit the one call of a permit: it was checked, charged and recorded already."""
@@ -293,7 +298,7 @@ def _same_arguments(again: Case, case: Case) -> bool:
     """Tell whether a call passes what its permit is for; what equals a default may be left out."""
     left_out = case.forms.keys() - again.forms.keys()
     defaults = {name: value for name, value in (again.call.defaults or {}).items() if name in left_out}
-    forms = {**_private(again.grant.name, defaults)[1], **again.forms}
+    forms = {**_private(again.grant, defaults)[1], **again.forms}
     return canonicalize(forms) == canonicalize(case.forms)
 
 
@@ -301,15 +306,16 @@ def _entry(case: Case) -> Entry:
     return Entry(case.now, case.call_id, getattr(case, "chain", None), case.call.capability)
 
 
-def check_possession(source: object) -> None:
+def check_possession(source: object, chain: VerifiedChain) -> None:
     """Step 7 where no boundary was crossed: the credential is open and holds its private key."""
     if not isinstance(source, Credential):
         raise TokenRejected("proof_missing", "A bare token proves nothing; a credential is needed.")
     if source.closed:
         raise TokenRejected("credential_closed", "The credential was closed.")
-    if not source.has_key:
+    if not source.is_held_for(chain.leaf.holder):
         raise TokenRejected(
-            "proof_missing", "The credential holds no private key; its holder must present a proof instead."
+            "proof_missing",
+            "The credential does not hold the token's private key; its holder must present a proof.",
         )
 
 
@@ -346,22 +352,22 @@ def _name(capability: object) -> str:
     return capability
 
 
-def _private(capability: str, arguments: object) -> tuple[dict[str, Any], JsonObject]:
+def _private(grant: ChainGrant, arguments: object) -> tuple[dict[str, Any], JsonObject]:
     given = _by_name(arguments)
     if given is None:
-        raise argument_denied(capability, "needs arguments by parameter name", None)
+        raise argument_denied(grant.name, "needs arguments by parameter name", None)
     try:
-        return snapshot(given)
+        return snapshot(given, max_size=grant.max_size)
     except ArgumentError as error:
         problem = f"has an argument {shown(error.argument)} that {error}"
-        raise argument_denied(capability, problem, error.argument) from None
+        raise argument_denied(grant.name, problem, error.argument) from None
 
 
 def _by_name(arguments: Any) -> dict[str, Any] | None:
     kind = type(cast("object", arguments))
     try:
         given: dict[str, Any] = arguments.copy() if kind is dict else dict(mapping("arguments", arguments))
-    except ConfigError:
+    except Exception:  # noqa: BLE001 - a mapping of somebody's own may raise anything when it is read
         return None
     return given if _TEXT.issuperset(map(type, given)) else None
 
@@ -371,4 +377,4 @@ def _named_defaults(grant: ChainGrant, call: Call) -> tuple[dict[str, Any], Json
     if not call.defaults:
         return {}, {}
     named = {name: value for name, value in call.defaults.items() if name in grant.named}
-    return _private(grant.name, named) if named else ({}, {})
+    return _private(grant, named) if named else ({}, {})

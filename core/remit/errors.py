@@ -66,6 +66,7 @@ DenialCode = Literal[
 CODES: Final[frozenset[str]] = frozenset(get_args(DenialCode))
 
 _MAX_SHOWN: Final = 80
+_MAX_REASON: Final = 500
 
 
 def shown(text: object) -> str:
@@ -111,9 +112,9 @@ class Denied(RemitError, PermissionError):
         argument: str | None = None,
         link: int | None = None,
     ) -> None:
-        super().__init__(reason)
+        self.reason = reason if len(reason) <= _MAX_REASON else reason[: _MAX_REASON - 1] + "…"
+        super().__init__(self.reason)
         self.code = code
-        self.reason = reason
         self.capability = capability
         self.argument = argument
         self.link = link

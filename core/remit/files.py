@@ -45,8 +45,8 @@ def write_new(path: str | os.PathLike[str], members: Mapping[str, object], *, mo
         KeyFileError: when there is a file already, or it cannot be written.
     """
     target = as_path(path)
-    draft = target.with_name(f".{target.name[:64]}.{os.urandom(16).hex()}")
     try:
+        draft = target.with_name(f".{target.name[:64]}.{os.urandom(16).hex()}")
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -74,11 +74,15 @@ def read_object(path: str | os.PathLike[str], *, forbidden_mode: int) -> JsonObj
     """
     target = as_path(path)
     try:
-        with target.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            data = file.read(_MAX_FILE + 1)
+        handle = os.open(target, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for ever
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(file.fileno())
+            data = file.read(_MAX_FILE + 1) if stat.S_ISREG(status.st_mode) else None
     except (OSError, ValueError) as error:
         raise KeyFileError(f"{shown(str(target))} cannot be read: {_why(error)}") from None
+    if data is None:
+        raise KeyFileError(f"{shown(str(target))} is not a regular file")
+    mode = stat.S_IMODE(status.st_mode)
     if os.name == "posix" and mode & forbidden_mode:
         raise KeyFileError(
             f"{shown(str(target))} has mode {mode:04o}, which is too open; make it {PRIVATE_MODE:04o}"

@@ -24,7 +24,7 @@ from remit.errors import ConfigError, Denied, shown
 from remit.grant import check_audience
 from remit.ledger import MemoryLedger
 from remit.names import DEFAULT_MAX_TTL, check_clock, check_name, read_clock, seconds
-from remit.proof import ProofPolicy
+from remit.proof import MAX_WINDOW, ProofPolicy
 from remit.revoke import Revoker
 from remit.secrets import Secrets
 from remit.trail import Trail
@@ -65,7 +65,7 @@ class Guard(Revoker):
         fresh: the staleness bound: how old what the ledger knows of revocations may be; by default
             a guard takes the ledger's word however old it is.
         max_ttl: the longest lifetime of a root token that counts; seven days by default.
-        proof_window: seconds that a proof's time may lie away from now; 30 by default.
+        proof_window: seconds that a proof's time may lie away from now; 30 by default, 300 at most.
 
     Raises:
         ConfigError: when an argument makes no sense.
@@ -95,6 +95,7 @@ class Guard(Revoker):
             raise ConfigError("audit must be an audit sink such as MemoryAudit()")
         if ledger is not None and not callable(getattr(ledger, "commit", None)):
             raise ConfigError("ledger must be a ledger such as MemoryLedger()")
+        window = seconds("proof_window", proof_window, maximum=MAX_WINDOW)
         super().__init__(
             Enforcement(
                 verifier=ChainVerifier(check_anchors(trust), seconds("max_ttl", max_ttl)),
@@ -102,9 +103,7 @@ class Guard(Revoker):
                 secrets=secrets if isinstance(secrets, Secrets) else Secrets(secrets),
                 trail=Trail(audit),
                 clock=time.time if clock is None else check_clock(clock),
-                proofs=ProofPolicy(
-                    audiences, bool(require_proof_audience), seconds("proof_window", proof_window)
-                ),
+                proofs=ProofPolicy(audiences, bool(require_proof_audience), window),
                 require_chain_audience=bool(require_chain_audience),
                 fresh=None if fresh is None else seconds("fresh", fresh),
             )
@@ -281,7 +280,7 @@ class Guard(Revoker):
             return self._enforcement.admit(self._case(credential, call, bearer))
 
         name = None if capability is None else check_name("capability", capability)
-        return BoundScope(Binding(admit, name))
+        return BoundScope(Binding(admit, name), ends=True)
 
     @contextmanager
     def task(

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
-from remit.binding import BoundScope, Call, current_binding
+from remit.binding import Binding, BoundScope, Call, current_binding
 from remit.errors import CapabilityDenied, RemitError, shown
 from remit.secrets import Scrubber
 
@@ -44,7 +44,7 @@ class Invocation:
         kwargs: dict[str, Any],
     ) -> None:
         binding = current_binding()
-        if binding is None or binding.capability not in {None, capability}:
+        if binding is None or binding.ended or binding.capability not in {None, capability}:
             raise CapabilityDenied(
                 "not_bound",
                 f"You may not use {shown(capability)}: nothing is bound to it here.",
@@ -52,14 +52,21 @@ class Invocation:
             )
         taken = parameters.take(args, kwargs)
         admission = binding.admit(
-            Call(capability, taken.passed, parameters.unpassed(taken), parameters.wanted, taken.problem)
+            Call(
+                capability,
+                taken.passed,
+                parameters.unpassed(taken),
+                parameters.wanted,
+                parameters.injected,
+                taken.problem,
+            )
         )
         own = {**admission.arguments, **admission.defaults} if admission.defaults else admission.arguments
         self._function = function
         self._admission = admission
         self._arguments = parameters.apply(taken, own, admission.secrets)
         # What a call-scoped binding allows is this one call, not what its body goes on to call.
-        self._inside = None if binding.capability is not None else binding
+        self._inside = None if binding.capability is not None else Binding(binding.admit)
         self._scrubber = Scrubber(admission.secrets.values()) if admission.secrets else None
 
     def result(self) -> Any:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Issuer"]
 
+_MAX_PASSPHRASE = 200  # characters, of which PKCS#8 as OpenSSL writes it takes up to 1,023 bytes
+
 
 class Issuer:
     """Holds an Ed25519 private key and signs root tokens.
@@ -258,6 +260,6 @@ class Issuer:
 def _passphrase(passphrase: object) -> bytes | None:
     if passphrase is None:
         return None
-    if not isinstance(passphrase, str) or not passphrase.strip():
-        raise ConfigError("passphrase must be text that is not blank")
+    if not isinstance(passphrase, str) or not passphrase.strip() or len(passphrase) > _MAX_PASSPHRASE:
+        raise ConfigError(f"passphrase must be text of 1 to {_MAX_PASSPHRASE} characters that is not blank")
     return passphrase.encode("utf-8", "surrogatepass")

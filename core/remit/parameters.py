@@ -29,7 +29,8 @@ _INJECTED: Final[Mapping[str, frozenset[str]]] = {
 """What frameworks put into a call by themselves, by package and class; the model cannot pass it."""
 
 
-_COMPARED: Final = frozenset({str, int, float, bool, list, tuple, dict})
+_SCALARS: Final = frozenset({str, int, float, bool})
+_MUTABLE: Final = frozenset({list, dict})
 
 
 class SecretParameter:
@@ -91,6 +92,7 @@ class Parameters:
         self.hints = _hints(function)
         self.secrets: dict[str, str] = {}
         self.defaults: dict[str, Any] = {}
+        self.injected: tuple[str, ...] = ()
         self._hidden: set[str] = set()
         self._owner = _owner(function, signature)
         self._module = getattr(function, "__module__", None)
@@ -136,6 +138,7 @@ class Parameters:
             self._rest = name
         elif is_injected(self.hints.get(name, parameter.annotation)):
             self._hidden.add(name)
+            self.injected = (*self.injected, name)
         elif parameter.default is not parameter.empty:
             self.defaults[name] = parameter.default
         if parameter.kind is parameter.POSITIONAL_ONLY:
@@ -151,10 +154,8 @@ class Parameters:
             plain = {**dict(zip(self._order, args, strict=False)), **kwargs}
             # As many as were given: none came twice.
             if len(plain) == len(args) + len(kwargs) and self._needed <= plain.keys() <= self._names:
-                return Arguments(self._chosen(plain) if self.defaults else plain)
-        taken = self._sorted_out(args, kwargs)
-        taken.passed = self._chosen(taken.passed)
-        return taken
+                return self._settled(Arguments(plain)) if self.defaults else Arguments(plain)
+        return self._settled(self._sorted_out(args, kwargs))
 
     def _sorted_out(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         taken = Arguments()
@@ -185,17 +186,21 @@ class Parameters:
             taken.passed[self._rest] = list(rest)
         return taken
 
-    def _chosen(self, passed: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: value
-            for name, value in passed.items()
-            if name not in self.defaults or not _is_default(value, self.defaults[name])
-        }
+    def _settled(self, taken: Arguments) -> Arguments:
+        """Take out of what was passed what equals its default."""
+        for name in [name for name in taken.passed if name in self.defaults]:
+            value, default = taken.passed[name], self.defaults[name]
+            kind = type(cast("object", value))
+            if value is default or (kind is type(default) and kind in _SCALARS and value == default):
+                del taken.passed[name]
+            elif kind is type(default) and kind in _MUTABLE and not value and not default:
+                taken.injected[name] = taken.passed.pop(name).__class__()  # empty, and nobody else's
+        return taken
 
     def _is_receiver(self, name: str, value: object) -> bool:
         """Tell whether `value` is what a method is called on; a static method may have a `cls` as well."""
         kind = value if isinstance(value, type) else type(value)
-        return name == self._order[0] and any(
+        return name in self._order[:1] and any(
             base.__qualname__ == self._owner and base.__module__ == self._module for base in kind.__mro__
         )
 
@@ -216,23 +221,16 @@ class Parameters:
             secrets: the secrets, by their names in the grant.
         """
         if self._is_plain:
-            return [], own
+            return [], {**own, **taken.injected} if taken.injected else own
         values = {**own, **taken.injected}
         values.update({parameter: secrets[name] for parameter, name in self.secrets.items()})
         rest = values.pop(self._rest, None) if self._rest is not None else None
         in_order = self._order if rest else self._positional_only
         given = [name for name in in_order if name in values]
-        upto = in_order.index(given[-1]) + 1 if given else 0
+        upto = len(in_order) if rest else in_order.index(given[-1]) + 1 if given else 0
         # A parameter without a name is reached through those before it, at their own defaults if need be.
         positional = [values.pop(n) if n in values else self._fallbacks[n] for n in in_order[:upto]]
         return [*positional, *(rest or ())], values
-
-
-def _is_default(value: Any, default: Any) -> bool:
-    if value is default:
-        return True
-    kind = type(cast("object", value))
-    return kind in _COMPARED and kind is type(default) and bool(value == default)
 
 
 def is_injected(annotation: Any) -> bool:

@@ -91,7 +91,7 @@ class Permit:
         if self._scope is not None or self._case.used:
             self._case.used = True  # entered twice at once: neither may go on
             self._case.use()
-        self._scope = BoundScope(Binding(self._admit, self.capability))
+        self._scope = BoundScope(Binding(self._admit, self.capability), ends=True)
         self._scope.__enter__()
         return self
 

@@ -17,10 +17,21 @@ if TYPE_CHECKING:
     from remit.keys import HolderKey
     from remit.verify import VerifiedChain
 
-__all__ = ["MAX_PROOF_SIZE", "Presentation", "Proof", "ProofPolicy", "make_proof", "verify_proof"]
+__all__ = [
+    "MAX_PROOF_SIZE",
+    "MAX_WINDOW",
+    "Presentation",
+    "Proof",
+    "ProofPolicy",
+    "make_proof",
+    "verify_proof",
+]
 
 MAX_PROOF_SIZE: Final = 262_144
 """Bytes of one proof, which carries the arguments of the call."""
+
+MAX_WINDOW: Final = 300
+"""Seconds: the widest window a guard may have. Proofs are remembered as long, since guards share ledgers."""
 
 _MAX_ID: Final = 256
 
@@ -56,8 +67,7 @@ def read_presentation(presentation: object) -> Presentation:
     if isinstance(presentation, Presentation):
         chain, proof = presentation.chain, presentation.proof
     elif isinstance(presentation, Mapping):
-        members = cast("Mapping[str, object]", presentation)
-        chain, proof = members.get("aat_chain"), members.get("aat_pop")
+        chain, proof = _members(cast("Mapping[str, object]", presentation))
     else:
         raise TokenRejected("token_malformed", "The presentation is not an object with a chain and a proof.")
     if not isinstance(chain, list | tuple):
@@ -67,6 +77,13 @@ def read_presentation(presentation: object) -> Presentation:
     if type(proof) is not str:
         raise TokenRejected("proof_invalid", "The proof of possession is not text.")
     return Presentation(tuple(cast("list[str]", chain)), proof)
+
+
+def _members(presentation: Mapping[str, object]) -> tuple[object, object]:
+    try:
+        return presentation.get("aat_chain"), presentation.get("aat_pop")
+    except Exception as error:
+        raise TokenRejected("token_malformed", "The presentation cannot be read.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +171,7 @@ def verify_proof(
         raise _invalid(f"was not made within {policy.window} seconds of now")
     if nonce is not None and not _same_nonce(payload.get("nonce"), nonce):  # 7h
         raise _invalid("does not carry the nonce it was asked for")
-    return Proof(f"{chain.leaf.holder.thumbprint}:{identifier}", issued_at + policy.window + 1)
+    return Proof(f"{chain.leaf.holder.thumbprint}:{identifier}", issued_at + MAX_WINDOW + 1)
 
 
 def _same_nonce(carried: object, asked: object) -> bool:

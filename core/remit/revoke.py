@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from remit.checks import MAX_SKEW
 from remit.ledger import Revocation
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from remit.enforce import Enforcement
 
 __all__ = ["Revoker"]
+
+
+_LONGEST_TTL: Final = 90 * 86_400
+"""What other guards of the same ledger may accept (draft Section 4.4, MAX_TOKEN_LIFETIME)."""
 
 
 class Revoker:
@@ -93,7 +97,7 @@ class Revoker:
         return self._latest(now) if known is None else known
 
     def _latest(self, now: float) -> int:
-        return int(now) + MAX_SKEW + self._enforcement.verifier.max_ttl
+        return int(now) + MAX_SKEW + max(self._enforcement.verifier.max_ttl, _LONGEST_TTL)
 
     def revocations(self) -> list[Revocation]:
         """Return what is revoked, newest first."""

@@ -48,6 +48,7 @@ _FEATURES: Final = ("nbf", "sid", "task", "delegate_only", "limits")
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f]+")
 _LATEST: Final = 253_402_300_799  # the last second that a datetime can show
 _MAX_NAME: Final = 256
+_MAX_HEADER: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ class Envelope:
         if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
             raise EncodingError("does not have three parts")
         head, payload, signature = parts
+        if len(head) > _MAX_HEADER:
+            raise EncodingError("has a header that is too long")
         header = _header(head, typ)
         if not payload.isascii():
             raise EncodingError("is not base64url")
@@ -285,8 +288,8 @@ def _text(payload: JsonObject, name: str) -> str:
 
 def _name(payload: JsonObject, name: str) -> str:
     value = _text(payload, name)
-    if len(value) > _MAX_NAME or not value.isprintable() or value.isspace():
-        raise EncodingError(f"has a {name} that is blank, too long or not printable")
+    if len(value) > _MAX_NAME or not value.isprintable() or value != value.strip():
+        raise EncodingError(f"has a {name} that is too long, not printable or has spaces around it")
     return value
 
 

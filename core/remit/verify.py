@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from remit.anchor import TrustAnchor
-    from remit.keys import PublicKey
 
 __all__ = ["MAX_CHAIN_SIZE", "ChainVerifier", "VerifiedChain", "check_size"]
 
 MAX_CHAIN_SIZE: Final = 262_144
 """Bytes of a whole chain (draft Section 4.3.1, MAX_CHAIN_SIZE)."""
 
-_CACHED_BYTES: Final = 16 * 1024 * 1024
+_CACHED_BYTES: Final = 4 * 1024 * 1024
 _EXPIRIES: Final = 65_536
 
 
@@ -113,15 +112,10 @@ class ChainVerifier:
 
     def _extended(self, parent: VerifiedChain | None, token: str) -> VerifiedChain:
         envelope = Envelope.read(token, TOKEN)
-        if parent is None:
-            claims, signer = self._root(envelope)
-        else:
-            claims, signer = _child(envelope, parent), parent.leaf.holder
+        claims = self._root(envelope) if parent is None else _child(envelope, parent)
         subjects = {
             f"token:{claims.id}",
             f"agent:{claims.agent_name}",
-            f"key:{claims.holder.x}",
-            f"key:{signer.x}",
         }
         start = claims.not_before or 0
         restricted = claims.session is not None or claims.task is not None or claims.audience is not None
@@ -149,7 +143,7 @@ class ChainVerifier:
             grants={},
         )
 
-    def _root(self, envelope: Envelope) -> tuple[Claims, PublicKey]:
+    def _root(self, envelope: Envelope) -> Claims:
         """Steps 3a to 3n."""
         anchor, payload = self._opened(envelope)
         claims = Claims.parse(payload, envelope.header.features)
@@ -164,7 +158,7 @@ class ChainVerifier:
         if claims.tools is None:
             raise EncodingError("grants nothing")
         self._check_lifetime(claims)
-        return claims, anchor.key
+        return claims
 
     def _opened(self, envelope: Envelope) -> tuple[TrustAnchor, Any]:
         kid = envelope.header.kid
@@ -202,7 +196,8 @@ class ChainVerifier:
             self._known_bytes += size
             # Roots only: a holder could give a short-lived child the identifier of somebody's token, and
             # have that token's revocation forgotten too early.
-            self._expiries[chain.root.id] = chain.root.expires_at
+            root = chain.root
+            self._expiries[root.id] = max(root.expires_at, self._expiries.pop(root.id, 0))
             while len(self._expiries) > _EXPIRIES:
                 del self._expiries[next(iter(self._expiries))]
             while self._known_bytes > _CACHED_BYTES:

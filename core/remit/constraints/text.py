@@ -26,21 +26,19 @@ __all__ = ["Cidr", "Email", "MaxLength", "Path", "Prefix", "Url"]
 
 _Network: TypeAlias = "IPv4Network | IPv6Network"
 
-_MAX_TEXT: Final = 8192
+_MAX_TEXT: Final = 4096
 _DOTS: Final = frozenset({".", ".."})
 
 
 def _is_plain(text: str) -> bool:
     """Tell whether `text` holds nothing that a tool could take for a separator, or not see at all."""
-    if len(text) > _MAX_TEXT or "\\" in text:
+    if len(text) > _MAX_TEXT or "\\" in text or not text.isprintable():
         return False
     if text.isascii():
-        return text.isprintable()
-    if any(unicodedata.category(letter)[0] == "C" or letter in "\u2028\u2029" for letter in text):
-        return False
+        return True
     # A full-width solidus or dot turns into the real one in programs that normalise (NFKC).
-    outside = "".join(letter for letter in text if not letter.isascii())
-    return not set(unicodedata.normalize("NFKC", outside)) & set("/\\.:@%?#")
+    normal = unicodedata.normalize("NFKC", text)
+    return all(normal.count(letter) == text.count(letter) for letter in "/\\.:@%?#")
 
 
 def _segments(path: str) -> list[str] | None:
@@ -142,9 +140,23 @@ def _url_parts(text: str) -> _UrlParts | None:
         return None
     segments = path[1:].split("/") if path not in {"", "/"} else []
     # An empty last segment is a trailing slash, which names another resource but no other subtree.
-    if any(segment in _DOTS for segment in segments) or "" in segments[:-1]:
+    if not all(map(_is_plain_segment, segments)) or "" in segments[:-1]:
         return None
     return _UrlParts(origin, segments, query)
+
+
+def _is_plain_segment(segment: str) -> bool:
+    """Tell whether a segment is no dot segment, also not one with parameters or behind escapes."""
+    if segment.partition(";")[0] in _DOTS:
+        return False
+    if "%" not in segment:
+        return True
+    from urllib.parse import unquote  # slow to import, and seldom needed
+
+    try:
+        return _is_plain(unquote(segment, errors="strict"))
+    except UnicodeDecodeError:
+        return False
 
 
 class Url(_OneText):

@@ -17,8 +17,11 @@ from remit.encoding.failure import EncodingError
 __all__ = ["admissible", "number_text", "parse_fraction", "parse_whole", "whole"]
 
 _SAFE: Final = 2**53  # up to here every integer is a double
+_SURE_DIGITS: Final = 15  # that many always survive a double
 _MAX_DIGITS: Final = 400  # the longest double written out has 309 digits before the point
 _PLAIN_BELOW: Final = 21  # ECMAScript writes numbers under 1e21 without an exponent
+_PLAIN_FROM: Final = 1e-4
+_PLAIN_TO: Final = 1e16
 _LEADING_ZEROS: Final = -7  # and those from 1e-6 on
 
 
@@ -29,6 +32,8 @@ def number_text(value: float) -> str:
         EncodingError: when `value` is NaN or infinite.
     """
     number = float(value)
+    if _PLAIN_FROM <= abs(number) < _PLAIN_TO:  # here Python writes what ECMAScript does
+        return repr(number).removesuffix(".0")
     if not isfinite(number):
         raise EncodingError("is not a finite number")
     if number == 0:
@@ -71,7 +76,7 @@ def whole(number: int) -> int | float:
 
 def parse_whole(text: str) -> int | float:
     """Return the number that a JSON number without fraction or exponent denotes."""
-    if len(text) <= 15:  # noqa: PLR2004 - fifteen digits always fit a double
+    if len(text) <= _SURE_DIGITS:
         return int(text)
     if len(text) > _MAX_DIGITS:
         raise EncodingError("holds a number that is too long")
@@ -80,6 +85,8 @@ def parse_whole(text: str) -> int | float:
 
 def parse_fraction(text: str) -> float:
     """Return the double that a JSON number with a fraction or an exponent denotes."""
+    if len(text) <= _SURE_DIGITS and "e" not in text and "E" not in text:
+        return float(text)
     number = Decimal(text) if len(text) <= _MAX_DIGITS else None
     if number is None or not admissible(number):
         raise EncodingError("holds a number that a double cannot represent")

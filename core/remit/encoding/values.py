@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
 from math import isfinite
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from remit.encoding.failure import ArgumentError, EncodingError
@@ -31,11 +32,12 @@ JsonObject: TypeAlias = "dict[str, JsonValue]"
 
 MAX_DEPTH: Final = 64
 """How deeply the arguments of a call may nest."""
-MAX_SIZE: Final = 1 << 20
-"""How large the arguments of a call may be: characters plus values, in all."""
+MAX_SIZE: Final = 1 << 18
+"""How large the arguments of a call may be in all: characters, and eight for each value."""
 
 _SAFE: Final = 2**53
 _SHORT: Final = 1024
+_VALUE: Final = 8
 _MAX_NAMES: Final = 1024
 _BASES: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (
     (str, str.__str__),
@@ -43,6 +45,7 @@ _BASES: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (
     (float, float.__float__),
 )
 _UUID: Final = ("uuid", "UUID")
+_ZONE: Final = ("zoneinfo", "ZoneInfo")
 # Exactly these: a subclass could say one thing to the check and another to the tool.
 _TIMES: Final = frozenset({datetime, date, time})
 _PATHS: Final = frozenset({PosixPath, PurePosixPath, PureWindowsPath, WindowsPath})
@@ -53,11 +56,11 @@ class _Snapshot:
 
     __slots__ = ("_left",)
 
-    def __init__(self) -> None:
-        self._left = MAX_SIZE
+    def __init__(self, size: int) -> None:
+        self._left = size
 
     def _spend(self, size: int) -> None:
-        self._left -= size + 1
+        self._left -= size + _VALUE
         if self._left < 0:
             raise EncodingError("is too large")
 
@@ -116,13 +119,18 @@ class _Snapshot:
 
     def _other(self, kind: type[object], value: Any, depth: int) -> tuple[Any, JsonValue]:
         # By its class, not with isinstance, which believes what an object says of itself.
+        bases = [
+            base_value(value) for base, base_value in _BASES if kind is not base and issubclass(kind, base)
+        ]
         if issubclass(kind, Enum):  # members are immutable and shared by design
+            if any(base != value.value for base in bases):
+                raise EncodingError("is an enum whose value is not what it is equal to")
             return value, self.take(value.value, depth - 1)[1]
-        for base, base_value in _BASES:
-            if kind is not base and issubclass(kind, base):  # it may lie to the check: take its base value
-                return self.take(base_value(value), depth)
+        if bases:  # it may lie to the check: take its base value
+            return self.take(bases[0], depth)
         if kind in _TIMES:
-            return value, self.text(value.isoformat())
+            own = value if kind is date else value.replace(tzinfo=_plain_zone(value))
+            return own, self.text(own.isoformat())
         if kind is Decimal:
             return value, self._decimal(value)
         if kind in _PATHS or (kind.__module__, kind.__name__) == _UUID:
@@ -138,6 +146,8 @@ class _Snapshot:
         """Build a twin of a dataclass from its fields; its class may have its own idea of copying."""
         twin, forms = object.__new__(type(value)), dict[str, JsonValue]()
         for field in dataclasses.fields(value):
+            if _is_computed(type(value), field.name):
+                raise EncodingError("has a field that is computed when it is read")
             own, forms[field.name] = self.take(getattr(value, field.name), depth - 1)
             object.__setattr__(twin, field.name, own)
         beside = getattr(value, "__dict__", {}).keys() - forms.keys()
@@ -166,6 +176,20 @@ class _Snapshot:
         return whole(int(value)) if value == value.to_integral_value() else float(value)
 
 
+def _plain_zone(value: datetime | time) -> tzinfo | None:
+    """Return a time zone that says the same tomorrow: a foreign one is replaced by its offset."""
+    zone = value.tzinfo
+    if zone is None or type(zone) is timezone or (type(zone).__module__, type(zone).__name__) == _ZONE:
+        return zone
+    offset = value.utcoffset()
+    return None if offset is None else timezone(offset)
+
+
+def _is_computed(kind: type, name: str) -> bool:
+    held = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+    return hasattr(type(held), "__set__") and not isinstance(held, MemberDescriptorType)
+
+
 def _is_plain(value: Any) -> bool:
     kind = type(cast("object", value))
     if kind is str:
@@ -173,18 +197,22 @@ def _is_plain(value: Any) -> bool:
     return kind is int and -_SAFE <= value <= _SAFE
 
 
-def snapshot(arguments: dict[str, Any]) -> tuple[dict[str, Any], JsonObject]:
+def snapshot(arguments: dict[str, Any], *, max_size: int = MAX_SIZE) -> tuple[dict[str, Any], JsonObject]:
     """Return a private copy of `arguments` and its JSON form.
 
     Strings, numbers, booleans, null, lists, tuples and objects are themselves; enums are their
     values; dates are ISO 8601; a `Decimal` is the number it denotes; UUIDs and paths are their
     text; dataclasses and pydantic models are objects of their fields.
 
+    Args:
+        arguments: what is passed, by parameter name.
+        max_size: how large it may be; no more than `MAX_SIZE`.
+
     Raises:
         ArgumentError: when an argument has no JSON form, is not finite, a double would change it,
             or the whole is too large or too deep.
     """
-    walk = _Snapshot()
+    walk = _Snapshot(min(max_size, MAX_SIZE))
     own: dict[str, Any] = {}
     forms: JsonObject = {}
     if len(arguments) > _MAX_NAMES:

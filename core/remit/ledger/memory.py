@@ -78,10 +78,10 @@ class MemoryLedger:
 
     def revoked(self, subjects: Iterable[str]) -> Sequence[Revocation]:
         """Return the revocations that name one of `subjects`."""
-        revoked = self._revoked
-        if revoked.keys().isdisjoint(subjects):
-            return ()
-        found = (revoked.get(subject) for subject in subjects)
+        with self._lock:
+            if self._revoked.keys().isdisjoint(subjects):
+                return ()
+            found = [self._revoked.get(subject) for subject in subjects]
         return [revocation for revocation in found if revocation is not None]
 
     def as_of(self, now: float) -> float:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Scrubber"]
 
 _MAX_DEPTH: Final = 150
+_SURE_BYTES: Final = 8
+"""From this length on, an encoded secret is not found in text by chance."""
 _TOO_DEEP: Final = "[too deep to be cleaned of secrets]"
 # A tool returns anything: these are looked for without saying more about what was found than that.
 _ATOMS: Final[Any] = (int, float, complex, Decimal, date, time, timedelta, type, type(None))
@@ -28,6 +30,7 @@ _ERRORS: Final[Any] = BaseException
 _ITERATORS: Final[Any] = Iterator
 _MAPPINGS: Final[Any] = Mapping
 _SEQUENCES: Final[Any] = MutableSequence
+_PYDANTIC: Final = frozenset({"__pydantic_extra__", "__pydantic_private__"})
 _SLOTS: Final = (MemberDescriptorType,)
 _ERROR_SLOTS: Final = (MemberDescriptorType, GetSetDescriptorType)
 _REBUILT: Final = frozenset({tuple, set, frozenset})
@@ -250,18 +253,39 @@ def _slots_of(value: object) -> Iterator[str]:
     kinds = _ERROR_SLOTS if isinstance(value, BaseException) else _SLOTS
     for kind in type(value).__mro__:
         for name, descriptor in vars(kind).items():
-            if isinstance(descriptor, kinds) and (not name.startswith("__") or name == "__pydantic_extra__"):
+            if isinstance(descriptor, kinds) and (not name.startswith("__") or name in _PYDANTIC):
                 yield name
 
 
 def _forms(value: str) -> set[str]:
+    """Return the spellings in which text may carry `value`."""
     import base64  # not needed until a tool gets a secret
+    import html
     from urllib.parse import quote, quote_plus
 
     raw = value.encode("utf-8", "surrogatepass")
-    encoded = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
-    escaped = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
-    escaped |= {repr(raw)[2:-1]}
-    return {value, quote(raw, safe=""), quote(raw), quote_plus(raw), *escaped} | {
-        form.rstrip("=") for form in encoded
+    quoted = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
+    quoted |= {json.dumps(text)[1:-1] for text in quoted} | {repr(raw)[2:-1]}
+    hexadecimal = {raw.hex(), raw.hex().upper()} if len(raw) >= _SURE_BYTES else set[str]()
+    forms = {
+        value,
+        quote(raw, safe=""),
+        quote(raw),
+        quote_plus(raw),
+        html.escape(value),
+        *quoted,
+        *hexadecimal,
     }
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        forms.add(encode(raw).decode().rstrip("="))
+        if len(raw) >= _SURE_BYTES:  # inside other text, as in Basic authentication: at any alignment
+            forms |= {_inner(encode(b"\0" * shift + raw).decode(), shift) for shift in (1, 2)}
+            forms.add(_inner(encode(raw).decode(), 0))
+    return forms
+
+
+def _inner(encoded: str, shift: int) -> str:
+    """Return the letters of base64 that depend on the value alone, not on what stands around it."""
+    whole = encoded.rstrip("=")
+    end = len(whole) if not encoded.endswith("=") else len(whole) - 1
+    return whole[(4 if shift else 0) : end]
