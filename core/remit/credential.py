@@ -13,9 +13,9 @@ from remit.delegate import derive
 from remit.encoding import ArgumentError, EncodingError, parse_object, snapshot
 from remit.errors import AttenuationError, ConfigError, KeyFileError, TokenRejected, shown
 from remit.files import PRIVATE_MODE, PRIVATE_READERS, as_path, read_object, write_new
-from remit.grant import build_grant, check_audience, check_depth, holder_of
+from remit.grant import build_grant, build_terms, holder_of
 from remit.keys import HolderKey, private_key
-from remit.names import Clock, check_clock, check_name, check_text, mapping, moment, read_clock, timestamp
+from remit.names import Clock, check_clock, check_name, check_text, mapping, moment, read_clock
 from remit.proof import Presentation, make_proof
 from remit.token import MAX_TOKEN_SIZE, Claims, unverified_claims
 from remit.verify import MAX_CHAIN_SIZE, check_size
@@ -236,21 +236,12 @@ class Credential:
         key = self._signing_key()
         parent = self._claims[-1].tools or {}
         grant = build_grant(capabilities, secrets, delegate_only, limits, parent=parent)
-        public, private = holder_of(holder)
-        claims = derive(
-            self._claims,
-            self._digest,
-            grant,
-            agent=check_name("agent", agent),
-            ttl=ttl,
-            not_before=None if not_before is None else timestamp("not_before", not_before),
-            session=None if session is None else check_name("session", session),
-            task=None if task is None else check_name("task", task),
-            audience=check_audience(audience),
-            holder=public,
-            max_depth=check_depth(max_depth),
-            now=read_clock(self._clock),
+        terms = build_terms(
+            agent, session=session, task=task, audience=audience, not_before=not_before, max_depth=max_depth
         )
+        public, private = holder_of(holder)
+        now = read_clock(self._clock)
+        claims = derive(self._claims, self._digest, grant, terms, holder=public, ttl=ttl, now=now)
         return self._extended(claims, claims.signed(key), private)
 
     def _extended(self, claims: Claims, signed: Signed, key: HolderKey | None) -> Credential:
@@ -340,8 +331,7 @@ class Credential:
             clock: as for `from_token`.
 
         Raises:
-            ConfigError: when it is not set or blank.
-            KeyFileError: when it holds neither.
+            ConfigError, KeyFileError: when it is not set, or holds neither.
         """
         name = check_name("an environment variable", variable)
         text = "" if "\0" in name or "=" in name else os.environ.get(name, "").strip()
@@ -373,11 +363,7 @@ class Credential:
             raise KeyFileError(f"{where} holds no credential: {error}") from None
 
     def to_json(self) -> str:
-        """Return what `save` writes, private key included, for an environment variable of another process.
-
-        Raises:
-            TokenRejected: when the credential is closed.
-        """
+        """Return what `save` writes, private key included, for the environment of another process."""
         return json.dumps(self._to_members())
 
     def _to_members(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from remit.capability import Capability
-    from remit.grant import Grant
+    from remit.grant import Grant, Terms
     from remit.keys import PublicKey
     from remit.names import Duration
 
@@ -25,15 +25,10 @@ def derive(
     chain: Sequence[Claims],
     parent_digest: str,
     grant: Grant,
+    terms: Terms,
     *,
-    agent: str,
-    ttl: Duration | None,
-    not_before: int | None,
-    session: str | None,
-    task: str | None,
-    audience: tuple[str, ...] | None,
     holder: PublicKey,
-    max_depth: int,
+    ttl: Duration | None,
     now: float,
 ) -> Claims:
     """Return the claims of a child of the last token of `chain`.
@@ -44,46 +39,44 @@ def derive(
     """
     parent = chain[-1]
     depth = parent.depth + 1
-    if depth > parent.max_depth:
-        raise AttenuationError("the parent may not be delegated (again): its max_depth is used up")
-    if depth + max_depth > parent.max_depth:
-        raise AttenuationError(
-            f"max_depth is more than the {parent.max_depth - depth} that the parent leaves"
-        )
+    if depth + terms.max_depth > parent.max_depth:
+        left = parent.max_depth - parent.depth
+        used_up = "the parent may not be delegated: its max_depth is used up"
+        raise AttenuationError(f"max_depth is more than the parent has left, {left - 1}" if left else used_up)
     if holder == parent.holder:
         raise AttenuationError("the child would hold its parent's key, and so its parent's authority")
-    _check_same("session", session, [link.session for link in chain])
-    _check_same("task", task, [link.task for link in chain])
+    _check_same("session", terms.session, [link.session for link in chain])
+    _check_same("task", terms.task, [link.task for link in chain])
     _check_tools(grant.tools, parent.tools or {})
     issued_at = max(int(now), parent.issued_at)
-    start = max(issued_at, not_before or 0)
-    expires_at = parent.expires_at if ttl is None else start + seconds("ttl", ttl)
-    if expires_at > parent.expires_at:
-        raise AttenuationError(
-            f"ttl would outlive the parent, which expires at {moment(parent.expires_at).isoformat()}"
-        )
-    if expires_at <= start:
-        raise AttenuationError(
-            f"the parent expires at {moment(parent.expires_at).isoformat()}, which leaves no time"
-        )
     return Claims(
         id=new_id(now),
         issuer=parent.holder.uri,
         holder=holder,
         issued_at=issued_at,
-        expires_at=expires_at,
+        expires_at=_expiry(parent, max(issued_at, terms.not_before or 0), ttl),
         depth=depth,
-        max_depth=depth + max_depth,
+        max_depth=depth + terms.max_depth,
         parent_hash=parent_digest,
-        audience=audience,
+        audience=terms.audience,
         tools=grant.tools,
-        agent=agent,
-        not_before=not_before,
-        session=session,
-        task=task,
+        agent=terms.agent,
+        not_before=terms.not_before,
+        session=terms.session,
+        task=terms.task,
         delegate_only=grant.delegate_only,
         limits=grant.limits,
     )
+
+
+def _expiry(parent: Claims, start: int, ttl: Duration | None) -> int:
+    expires_at = parent.expires_at if ttl is None else start + seconds("ttl", ttl)
+    until = moment(parent.expires_at).isoformat()
+    if expires_at > parent.expires_at:
+        raise AttenuationError(f"ttl would outlive the parent, which expires at {until}")
+    if expires_at <= start:
+        raise AttenuationError(f"the parent expires at {until}, which leaves no time")
+    return expires_at
 
 
 def _check_same(what: str, value: str | None, held: list[str | None]) -> None:

@@ -220,7 +220,7 @@ class Enforcement:
             return question(*args, **kwargs)
         except Denied:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever a ledger raises, it did not say that all is well
             raise TokenRejected(
                 "ledger_unavailable", "The ledger does not answer, so the call is denied."
             ) from error

@@ -11,9 +11,18 @@ from remit.constraints import OneOf
 from remit.encoding import EncodingError
 from remit.errors import ConfigError, shown
 from remit.keys import HolderKey, PublicKey, public_key
-from remit.names import check_name, items, mapping
+from remit.names import check_name, items, mapping, timestamp
 
-__all__ = ["Capabilities", "Grant", "Secrets", "build_grant", "check_audience", "check_depth", "holder_of"]
+__all__ = [
+    "Capabilities",
+    "Grant",
+    "Secrets",
+    "Terms",
+    "build_grant",
+    "build_terms",
+    "check_audience",
+    "holder_of",
+]
 
 Capabilities: TypeAlias = "Iterable[str | Capability]"
 """Capabilities to grant; a bare name allows any arguments."""
@@ -28,6 +37,39 @@ class Grant:
     tools: dict[str, Capability]
     delegate_only: tuple[str, ...]
     limits: dict[str, Limit]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The part of a token that says who may use it, where and when, and how often it may be passed on."""
+
+    agent: str
+    session: str | None
+    task: str | None
+    audience: tuple[str, ...] | None
+    not_before: int | None
+    max_depth: int
+
+
+def build_terms(
+    agent: object, *, session: object, task: object, audience: object, not_before: object, max_depth: object
+) -> Terms:
+    """Return the terms that the keywords of `issue` or `delegate` describe.
+
+    Raises:
+        ConfigError: when a name is blank, a datetime is naive, or the depth is not a whole number
+            of zero or more.
+    """
+    if type(max_depth) is not int or max_depth < 0:
+        raise ConfigError("max_depth must be a whole number of zero or more")
+    return Terms(
+        agent=check_name("agent", agent),
+        session=None if session is None else check_name("session", session),
+        task=None if task is None else check_name("task", task),
+        audience=check_audience(audience),
+        not_before=None if not_before is None else timestamp("not_before", not_before),
+        max_depth=max_depth,
+    )
 
 
 def build_grant(
@@ -136,17 +178,6 @@ def _may_resolve(parent: Mapping[str, Capability], secret: str, tool: str) -> bo
     held = parent.get(SECRET_PREFIX + secret)
     constraint = held.constraints.get("tool") if held is not None else None
     return isinstance(constraint, OneOf) and constraint.check(tool)
-
-
-def check_depth(max_depth: object) -> int:
-    """Return `max_depth` when it says how often a token may be passed on.
-
-    Raises:
-        ConfigError: when it is not a whole number of zero or more.
-    """
-    if type(max_depth) is not int or max_depth < 0:
-        raise ConfigError("max_depth must be a whole number of zero or more")
-    return max_depth
 
 
 def check_audience(audience: object) -> tuple[str, ...] | None:

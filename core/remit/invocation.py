@@ -74,7 +74,7 @@ class Invocation:
         try:
             with BoundScope(self._inside):
                 value = self._started()
-        except BaseException as caught:
+        except BaseException as caught:  # recorded, cleaned, and raised again
             error = self._failed(caught)
             if error is caught:
                 raise
@@ -106,7 +106,7 @@ class Invocation:
                 self._admission.recheck()
             with BoundScope(self._inside):
                 value = await (self._started() if body is None else body)
-        except BaseException as caught:
+        except BaseException as caught:  # recorded, cleaned, and raised again
             if body is not None:
                 body.close()  # it may not even have begun
             error = self._failed(caught)
@@ -130,7 +130,7 @@ class Invocation:
                     step, given = body.throw, thrown
         except StopIteration as stop:
             return self._finished(stop.value)
-        except BaseException as caught:
+        except BaseException as caught:  # recorded, cleaned, and raised again
             error = self._failed(caught)
             if error is caught:
                 raise
@@ -151,7 +151,7 @@ class Invocation:
         except StopAsyncIteration:
             self._finished(None)
             return
-        except BaseException as caught:
+        except BaseException as caught:  # recorded, cleaned, and raised again
             error = self._failed(caught)
             if error is caught:
                 raise

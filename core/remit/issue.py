@@ -10,18 +10,16 @@ from remit.credential import Credential
 from remit.encoding import EncodingError
 from remit.errors import ConfigError, Denied, KeyFileError, TokenRejected, shown
 from remit.files import PRIVATE_MODE, PRIVATE_READERS, as_path, read_object, write_new
-from remit.grant import build_grant, check_audience, check_depth, holder_of
+from remit.grant import build_grant, build_terms, holder_of
 from remit.ids import new_id
 from remit.keys import HolderKey
 from remit.names import (
     DEFAULT_MAX_TTL,
     DEFAULT_TTL,
     check_clock,
-    check_name,
     check_uri,
     read_clock,
     seconds,
-    timestamp,
 )
 from remit.record import AuditRecord
 from remit.token import MAX_DEPTH, MAX_TOKEN_SIZE, Claims
@@ -32,7 +30,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from remit.capability import Limit
-    from remit.grant import Capabilities, Secrets
+    from remit.grant import Capabilities, Grant, Secrets, Terms
+    from remit.keys import PublicKey
     from remit.names import Clock, Duration
     from remit.record import AuditSink
 
@@ -180,8 +179,8 @@ class Issuer:
             task: binds the token to a task.
             audience: the enforcement points where it may be used; anywhere by default.
             not_before: when its window opens, an aware datetime; at once by default.
-            holder: the public JWK of the agent's own key. The credential then holds no private key.
-                By default the agent gets a fresh key.
+            holder: the public JWK of the agent's own key, which the credential then does not hold; by
+                default the agent gets a fresh key.
             max_depth: how many times it may be delegated, 0 (the default) to 8.
             limits: capability name to `Limit`, for this token and all that descend from it.
             delegate_only: capabilities the agent may pass on but not use itself.
@@ -192,34 +191,40 @@ class Issuer:
             Denied: with `audit_unavailable`, when the issue cannot be recorded; nothing is issued then.
         """
         grant = build_grant(capabilities, secrets, delegate_only, limits)
-        if check_depth(max_depth) > MAX_DEPTH:
-            raise ConfigError(f"max_depth can be {MAX_DEPTH} at most")
+        terms = build_terms(
+            agent, session=session, task=task, audience=audience, not_before=not_before, max_depth=max_depth
+        )
         public, private = holder_of(holder)
         now = read_clock(self._clock)
-        window = None if not_before is None else timestamp("not_before", not_before)
-        start = max(int(now), window or 0)
-        claims = Claims(
-            id=new_id(now),
-            issuer=self._uri,
-            holder=public,
-            issued_at=int(now),
-            expires_at=start + seconds("ttl", ttl, maximum=self._max_ttl),
-            depth=0,
-            max_depth=max_depth,
-            audience=check_audience(audience),
-            tools=grant.tools,
-            agent=check_name("agent", agent),
-            not_before=window,
-            session=None if session is None else check_name("session", session),
-            task=None if task is None else check_name("task", task),
-            delegate_only=grant.delegate_only,
-            limits=grant.limits,
-        )
-        if claims.expires_at - claims.issued_at > self._max_ttl:
+        claims = self._claims(grant, terms, public, seconds("ttl", ttl, maximum=self._max_ttl), now)
+        return self._signed(claims, private, now)
+
+    def _claims(self, grant: Grant, terms: Terms, holder: PublicKey, ttl: int, now: float) -> Claims:
+        if terms.max_depth > MAX_DEPTH:
+            raise ConfigError(f"max_depth can be {MAX_DEPTH} at most")
+        issued_at = int(now)
+        expires_at = max(issued_at, terms.not_before or 0) + ttl
+        if expires_at - issued_at > self._max_ttl:
             raise ConfigError(
                 f"not_before and ttl reach beyond the maximum of {self._max_ttl} seconds from now"
             )
-        return self._signed(claims, private, now)
+        return Claims(
+            id=new_id(now),
+            issuer=self._uri,
+            holder=holder,
+            issued_at=issued_at,
+            expires_at=expires_at,
+            depth=0,
+            max_depth=terms.max_depth,
+            audience=terms.audience,
+            tools=grant.tools,
+            agent=terms.agent,
+            not_before=terms.not_before,
+            session=terms.session,
+            task=terms.task,
+            delegate_only=grant.delegate_only,
+            limits=grant.limits,
+        )
 
     def _signed(self, claims: Claims, private: HolderKey | None, now: float) -> Credential:
         token, digest = claims.signed(self._key, kid=self._key.public.thumbprint)
@@ -247,7 +252,7 @@ class Issuer:
             )
         except Denied:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever a sink raises, nothing is issued unrecorded
             raise TokenRejected("audit_unavailable", "The issue could not be recorded.") from error
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:

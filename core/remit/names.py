@@ -198,7 +198,7 @@ def read_clock(clock: Clock) -> float:
     """
     try:
         now: object = clock()
-    except Exception as error:
+    except Exception as error:  # whatever a foreign clock raises, it told no time
         raise ConfigError(f"the clock failed with {type(error).__name__}") from error
     if not isinstance(now, int | float) or not 0 <= now <= _LATEST:
         raise ConfigError("the clock did not return seconds since the epoch")

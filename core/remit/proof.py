@@ -82,7 +82,7 @@ def read_presentation(presentation: object) -> Presentation:
 def _members(presentation: Mapping[str, object]) -> tuple[object, object]:
     try:
         return presentation.get("aat_chain"), presentation.get("aat_pop")
-    except Exception as error:
+    except Exception as error:  # a mapping of somebody's own may raise anything when it is read
         raise TokenRejected("token_malformed", "The presentation cannot be read.") from error
 
 

@@ -182,10 +182,9 @@ def triples(draw: Draw) -> tuple[Wire, Wire, Wire]:
 @st.composite
 def maps(draw: Draw) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two argument maps: name to (constraint, optional), and `"*"` to True where other arguments are allowed."""
-    names = st.sampled_from(("v", "w", "x"))
+    names: st.SearchStrategy[str] = st.sampled_from(["v", "w", "x"])
     entry = st.tuples(WIRES, st.booleans())
-    parent: dict[str, Any] = {}
-    parent.update(draw(st.dictionaries(names, entry, max_size=3)))
+    parent: dict[str, Any] = {**draw(st.dictionaries(names, entry, max_size=3))}
     if not parent or draw(st.booleans()):
         parent["*"] = True
     child: dict[str, Any] = {}

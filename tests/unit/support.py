@@ -41,14 +41,18 @@ class World:
 
     def new_guard(self, **options: Any) -> remit.Guard:
         """Another guard for the same issuer, on the same clock."""
-        return remit.Guard(
-            **{"trust": [self.issuer.anchor], "clock": self.clock, "audit": self.audit, **options}
-        )
+        usual: dict[str, Any] = {
+            "trust": [self.issuer.anchor],
+            "clock": self.clock,
+            "audit": self.audit,
+        }
+        return remit.Guard(**{**usual, **options})
 
     def issue(self, *capabilities: str | remit.Capability, **options: Any) -> remit.Credential:
         """A credential for `agent-a`, unless said otherwise."""
         granted = capabilities or ("tool:use",)
-        return self.issuer.issue(**{"agent": "agent-a", "capabilities": list(granted), **options})
+        usual: dict[str, Any] = {"agent": "agent-a", "capabilities": list(granted)}
+        return self.issuer.issue(**{**usual, **options})
 
     def events(self, event: str) -> list[remit.AuditRecord]:
         """The records of one kind, oldest first."""

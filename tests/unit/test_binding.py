@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from threading import Barrier, Thread
 from typing import Any
 
@@ -159,7 +160,7 @@ def test_threads_have_their_own_bindings(world: World) -> None:
     def run(number: int) -> list[str]:
         with world.guard.acting_as(credentials[number]):
             start.wait()
-            return [verdict(lambda n=n: tool(n)) for n in range(16)]  # type: ignore[misc]
+            return [verdict(partial(tool, n)) for n in range(16)]
 
     with ThreadPoolExecutor(16) as pool:
         results = list(pool.map(run, range(16)))
@@ -167,20 +168,25 @@ def test_threads_have_their_own_bindings(world: World) -> None:
         assert [other for other, said in enumerate(result) if said == "allowed"] == [number]
 
 
-async def test_tasks_keep_the_binding_they_were_created_under(world: World) -> None:
+async def test_tasks_and_their_threads_have_the_binding_of_the_block_for_as_long_as_it_lasts(
+    world: World,
+) -> None:
     async def run() -> str:
         await asyncio.sleep(0)
         return verdict(tool)
 
     with world.guard.acting_as(world.issue()):
-        task = asyncio.create_task(run())
-        in_thread = asyncio.create_task(asyncio.to_thread(verdict, tool))
+        assert await asyncio.create_task(run()) == "allowed"
+        assert await asyncio.to_thread(verdict, tool) == "allowed"
+        late = asyncio.create_task(run())
+        late_thread = copy_context()
     assert verdict(tool) == "not_bound"
-    assert await task == "allowed"
-    assert await in_thread == "allowed"
+    assert await late == "not_bound"
+    assert late_thread.run(verdict, tool) == "not_bound"
 
 
-async def test_a_background_task_ends_with_the_credential_it_was_started_under(world: World) -> None:
+@pytest.mark.parametrize("end", ["closed", "revoked", "left"])
+async def test_a_background_task_ends_with_its_credential_or_its_block(world: World, end: str) -> None:
     credential, go = world.issue(), asyncio.Event()
 
     async def background() -> str:
@@ -190,9 +196,27 @@ async def test_a_background_task_ends_with_the_credential_it_was_started_under(w
     with world.guard.acting_as(credential):
         task = asyncio.create_task(background())
         await asyncio.sleep(0)
-    credential.close()
+        if end == "closed":
+            credential.close()
+        elif end == "revoked":
+            world.guard.revoke(credential.token_id)
+        if end != "left":
+            go.set()
+            assert await task in {"credential_closed", "token_revoked"}
     go.set()
-    assert await task == "credential_closed"
+    assert await task != "allowed"
+
+
+def test_a_block_that_is_over_does_not_end_another_of_the_same_credential(world: World) -> None:
+    credential = world.issue()
+    with world.guard.acting_as(credential):
+        with world.guard.acting_as(credential):
+            assert tool() == 1
+        assert tool() == 1
+    scope = world.guard.acting_as(credential)
+    for _ in range(2):
+        with scope:
+            assert tool() == 1
 
 
 async def test_calls_under_many_credentials_at_once_never_mix(world: World) -> None:

@@ -1,4 +1,5 @@
 """Everything the caller passes is checked by its parameter's name, however it is passed."""
+# ruff: noqa: B023 - what is made in a loop is called there
 
 from __future__ import annotations
 
@@ -100,7 +101,7 @@ def test_positional_only_arguments_are_checked_and_not_by_keyword(world: World) 
     _checked(world, lambda: positional_only(1, 9), a=1, b=9)
     assert _passed(world, lambda: positional_only(1)) == (1, 2)
     for call in (lambda: _call(positional_only, a=1), lambda: _call(positional_only, 1, b=9)):
-        assert verdict(lambda call=call: _passed(world, call)) == "argument_denied"  # type: ignore[misc]
+        assert verdict(lambda: _passed(world, call)) == "argument_denied"
 
 
 def test_the_rest_is_checked_as_a_list_under_its_name(world: World) -> None:
@@ -117,7 +118,7 @@ def test_extra_keywords_are_checked_by_their_own_names(world: World) -> None:
 
 
 def test_all_kinds_at_once_are_checked(world: World) -> None:
-    _checked(world, lambda: everything(1, 2, 3, 4, d=6, z=7), a=1, b=2, c=3, more=[4], d=6, z=7)
+    _checked(world, lambda: everything(1, 2, 8, 4, d=6, z=7), a=1, b=2, c=8, more=[4], d=6, z=7)
     assert _passed(world, lambda: everything(1, 2, 3, 4, 5, d=6, z=7)) == (1, 2, 3, (4, 5), 6, 5, {"z": 7})
     assert _passed(world, lambda: everything(1, b=2, d=6)) == (1, 2, 3, (), 6, 5, {})
     assert verdict(lambda: _passed(world, lambda: everything(1, 2, d=6, a=7))) == "argument_denied"
@@ -155,8 +156,48 @@ def test_a_default_is_checked_where_the_capability_names_it(world: World) -> Non
 
 def test_a_default_that_is_not_named_does_not_count_as_passed(world: World) -> None:
     with world.guard.acting_as(world.issue(remit.Capability("tool:use", a=1))):
-        assert plain(1) == (1, 2)
-        assert verdict(lambda: plain(1, 2)) == "argument_denied"
+        assert plain(1) == plain(1, 2) == plain(1, b=2) == (1, 2)  # frameworks fill in the defaults
+        for other in (3, 2.5, True, "2", None, [2]):
+            assert verdict(lambda: plain(1, other)) == "argument_denied"
+
+
+def test_what_follows_an_argument_that_equals_its_default_does_not_take_its_place(world: World) -> None:
+    @guarded
+    def transfer(to: str, amount: int = 1, *notes: Any) -> tuple[Any, ...]:
+        return (to, amount, notes)
+
+    capability = remit.Capability(
+        "tool:use", to="bob", amount=remit.Range(max=10), notes=remit.MaxLength(2).optional()
+    )
+    with world.guard.acting_as(world.issue(capability)):
+        assert transfer("bob", 1, 10**9) == ("bob", 1, (10**9,))
+        assert transfer("bob", 1, "a", "b") == ("bob", 1, ("a", "b"))
+
+
+def test_an_argument_that_equals_a_mutable_default_is_not_the_default(world: World) -> None:
+    @guarded
+    def tool(n: int, rows: list[int] = []) -> list[int]:  # noqa: B006 - the trap itself
+        rows.append(n)
+        return rows
+
+    with world.guard.acting_as(world.issue()):
+        assert tool(1, []) == [1]
+        assert tool(2, rows=[]) == [2]
+        assert tool(3) == [3]  # nothing was put into the default
+
+
+@pytest.mark.parametrize(
+    ("value", "default"), [([True], [1]), ([1.0], [1]), ({"a": 0}, {"a": False}), ((1, True), (1, 1))]
+)
+def test_an_argument_that_only_equals_its_default_arrives_as_it_was_passed(
+    world: World, value: Any, default: Any
+) -> None:
+    @guarded
+    def tool(given: Any = default) -> Any:
+        return given
+
+    with world.guard.acting_as(world.issue()):
+        assert repr(tool(value)) == repr(value)
 
 
 @pytest.mark.parametrize("named", ["a", "b", "c"])
@@ -172,6 +213,18 @@ def test_any_default_of_a_positional_only_parameter_may_be_named(world: World, n
         assert tool(4, 5, 5) == (4, 5, 5)
 
 
+def test_a_default_between_positional_only_parameters_that_a_framework_injects_is_kept(world: World) -> None:
+    config: Any = type("RunnableConfig", (), {"__module__": "langchain_core.runnables"})
+
+    def tool(a: int = 1, config: Any = None, b: int = 2, /) -> tuple[int, object, int]:
+        return (a, config, b)
+
+    tool.__annotations__["config"] = config
+    capability = remit.Capability("tool:use", b=remit.Range(max=5)).with_other_arguments()
+    with world.guard.acting_as(world.issue(capability)):
+        assert guarded(tool)() == (1, None, 2)
+
+
 def test_a_default_that_has_no_json_form_matters_only_where_it_is_named(world: World) -> None:
     nothing = object()
 
@@ -181,7 +234,7 @@ def test_a_default_that_has_no_json_form_matters_only_where_it_is_named(world: W
 
     with world.guard.acting_as(world.issue(remit.Capability("tool:use", a=1))):
         assert tool(1) is True
-        assert verdict(lambda: tool(1, nothing)) == "argument_denied"
+        assert verdict(lambda: tool(1, object())) == "argument_denied"
     with world.guard.acting_as(world.issue(remit.Capability("tool:use", a=1, marker=remit.Anything()))):
         assert refusal(lambda: tool(1)).code == "argument_denied"
 

@@ -30,7 +30,7 @@ def _caught(world: World, function: Callable[[], Any]) -> BaseException:
     with world.guard.acting_as(world.issue()):
         try:
             _tool(function)()
-        except BaseException as error:  # noqa: BLE001 - exits are among them
+        except BaseException as error:  # noqa: BLE001 - exits and interrupts are among them
             return error
     raise AssertionError("nothing was raised")
 

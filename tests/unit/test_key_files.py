@@ -31,10 +31,10 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 SAVES: Final[dict[str, Callable[[Any], None]]] = {
-    "issuer": lambda path: remit.Issuer.generate(URI).save(path),
+    "issuer": remit.Issuer.generate(URI).save,
     "issuer with a passphrase": lambda path: remit.Issuer.generate(URI).save(path, passphrase=PASSPHRASE),
     "credential": lambda path: remit.Issuer.generate(URI).issue("a", ["t"]).save(path),
-    "anchor": lambda path: remit.Issuer.generate(URI).anchor.save(path),
+    "anchor": remit.Issuer.generate(URI).anchor.save,
 }
 LOADS: Final[dict[str, Callable[[Any], object]]] = {
     "issuer": remit.Issuer.load,

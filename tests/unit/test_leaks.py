@@ -10,6 +10,7 @@ import logging
 import pickle
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -234,10 +235,11 @@ def test_files_that_cannot_be_read_are_not_quoted(
         path.write_text(wrong, encoding="utf-8")
         path.chmod(0o600)
         monkeypatch.setenv("REMIT_CREDENTIAL", wrong)
-        for load in (
-            lambda path=path: remit.Credential.load(path),
-            lambda: remit.Credential.from_env("REMIT_CREDENTIAL"),
-        ):
+        loads: list[Callable[[], object]] = [
+            partial(remit.Credential.load, path),
+            partial(remit.Credential.from_env, "REMIT_CREDENTIAL"),
+        ]
+        for load in loads:
             with pytest.raises(remit.KeyFileError) as caught:
                 load()
             error: BaseException | None = caught.value

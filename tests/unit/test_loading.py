@@ -1,4 +1,5 @@
 """R30: a token is loaded from an environment variable, a file, or handed over as it is."""
+# ruff: noqa: B023 - what is made in a loop is called there
 
 from __future__ import annotations
 
@@ -38,10 +39,7 @@ def test_a_credential_is_read_from_a_file(world: World, tmp_path: Path) -> None:
     credential = world.issue()
     credential.save(tmp_path / "credential")
     for path in (tmp_path / "credential", str(tmp_path / "credential")):
-        assert (
-            verdict(lambda path=path: world.guard.check(remit.Credential.load(path), "tool:use", {}))
-            == "allowed"
-        )  # type: ignore[misc]
+        assert verdict(lambda: world.guard.check(remit.Credential.load(path), "tool:use", {})) == "allowed"
 
 
 def test_what_was_delivered_is_a_token_or_a_chain_with_or_without_its_key(world: World) -> None:
@@ -52,7 +50,7 @@ def test_what_was_delivered_is_a_token_or_a_chain_with_or_without_its_key(world:
     for chain in (child.chain, list(child.chain)):
         held = remit.Credential.from_token(chain, key, clock=world.clock)
         assert (held.agent, held.issuer, held.has_key) == ("worker", credential.issuer, True)
-        assert verdict(lambda held=held: world.guard.check(held, "tool:use", {})) == "allowed"  # type: ignore[misc]
+        assert verdict(lambda: world.guard.check(held, "tool:use", {})) == "allowed"
 
 
 def test_the_last_token_of_a_chain_alone_is_not_enough(world: World) -> None:

@@ -1,4 +1,5 @@
 """R12: nothing ambient: what Remit returns cannot be changed so that more is allowed."""
+# ruff: noqa: B023 - what is made in a loop is called there
 
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ def _attempts(thing: Any, seen: set[int], depth: int = 5) -> Iterator[Callable[[
             continue
         yield from _attempts(held, seen, depth - 1)
         for value in ({"admin": admin}, (admin,), "admin", 2**40, None, True):
-            yield lambda name=name, value=value: setattr(thing, name, value)  # type: ignore[misc]
+            yield lambda: setattr(thing, name, value)
 
 
 def _change_everything(thing: Any) -> int:
@@ -206,9 +207,9 @@ def test_a_permit_cannot_be_made_by_hand(world: World) -> None:
 def test_a_call_without_a_token_is_refused(world: World) -> None:
     nothing: list[Any] = [None, "", {}, [], (), object(), True, 0, b"", "agent-a"]
     for source in nothing:
-        assert verdict(lambda source=source: world.guard.check(source, "tool:use", {})) != "allowed"  # type: ignore[misc]
-        assert verdict(lambda source=source: world.guard.verify(source, "tool:use", {})) != "allowed"  # type: ignore[misc]
-        assert verdict(lambda source=source: world.guard.validate(source)) != "allowed"  # type: ignore[misc]
+        assert verdict(lambda: world.guard.check(source, "tool:use", {})) != "allowed"
+        assert verdict(lambda: world.guard.verify(source, "tool:use", {})) != "allowed"
+        assert verdict(lambda: world.guard.validate(source)) != "allowed"
         with pytest.raises(remit.ConfigError):
             world.guard.acting_as(source)
         with pytest.raises(remit.ConfigError):

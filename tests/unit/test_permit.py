@@ -54,7 +54,7 @@ def test_a_permit_is_for_one_call(world: World) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    [lambda: tool(2), lambda: tool(n=2), lambda: tool(1, "x"), lambda: tool(1, note=""), lambda: tool(True),
+    [lambda: tool(2), lambda: tool(n=2), lambda: tool(1, "x"), lambda: tool(1, note="y"), lambda: tool(True),
      lambda: tool(*["1"]), lambda: tool(*[]), lambda: tool(*[1, 2, 3]), lambda: other(1)],
 )  # fmt: skip
 def test_a_permit_is_for_its_arguments_and_its_capability_alone(world: World, call: Any) -> None:
@@ -68,6 +68,15 @@ def test_the_same_arguments_may_be_passed_in_another_way(world: World) -> None:
     for call in (lambda: tool(1, "x"), lambda: tool(note="x", n=1), lambda: tool(1.0, note="x")):
         with _shown(world, world.issue(), n=1, note="x"):
             assert verdict(call) == "allowed"
+
+
+def test_an_argument_of_a_permit_may_equal_the_default_of_the_tool(world: World) -> None:
+    for arguments in ({"n": 1}, {"n": 1, "note": ""}):
+        for call in (lambda: tool(1), lambda: tool(1, ""), lambda: tool(n=1, note="")):
+            with _shown(world, world.issue(), **arguments):
+                assert verdict(call) == "allowed"
+        with _shown(world, world.issue(), **arguments) as permit:
+            assert tool(**permit.arguments) == 1
 
 
 def test_a_permit_that_was_left_is_no_use(world: World) -> None:

@@ -224,7 +224,7 @@ def test_what_a_model_holds_beside_its_fields_does_not_reach_the_tool_unchecked(
     if private == "private attribute":
         order._amount = 10**9
     else:
-        order.__dict__["extra"] = 10**9
+        vars(order)["extra"] = 10**9
     seen: list[Any] = []
     assert verdict(lambda: seen.append(_run(world, order))) in {"allowed", "argument_denied"}
     assert all(arrived._amount == 1 and not hasattr(arrived, "extra") for arrived in seen)

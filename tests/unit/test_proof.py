@@ -1,4 +1,5 @@
 """R21, R22: signed by the issuer, and of use only to whoever has the holder's key."""
+# ruff: noqa: B023 - what is made in a loop is called there
 
 from __future__ import annotations
 
@@ -189,8 +190,8 @@ def test_a_token_for_another_enforcement_point_is_refused(world: World) -> None:
         (here, mine, "allowed"), (here, other, "audience_mismatch"), (here, any_place, "allowed"),
         (strict, mine, "allowed"), (strict, any_place, "audience_mismatch"), (world.guard, mine, "audience_mismatch"),
     ):  # fmt: skip
-        assert verdict(lambda g=guard, c=credential: g.check(c, "tool:use", {})) == code  # type: ignore[misc]
-        assert verdict(lambda g=guard, c=credential: g.validate(c)) == code  # type: ignore[misc]
+        assert verdict(lambda: guard.check(credential, "tool:use", {})) == code
+        assert verdict(lambda: guard.validate(credential)) == code
 
 
 def test_an_audience_that_is_required_needs_a_name(world: World) -> None:
@@ -226,5 +227,5 @@ def test_only_arguments_with_a_json_form_can_be_proved(world: World) -> None:
     for arguments in ({"n": object()}, {"n": float("nan")}, {"n": {1, 2}}, [("n", 1)], {1: 1}, None):
         with pytest.raises(remit.ConfigError):
             credential.present("tool:use", arguments)  # type: ignore[arg-type]  # the mistake itself
-    with pytest.raises(remit.ConfigError, match="larger"):
+    with pytest.raises(remit.ConfigError, match="large"):
         credential.present("tool:use", {"n": "x" * 300_000})

@@ -58,7 +58,7 @@ def test_the_revocation_of_an_agent_is_kept_as_long_as_its_tokens_can_live(world
     world.clock.now = NOW + 7 * DAY - 1
     world.guard.purge()
     assert verdict(lambda: world.guard.check(credential, "tool:use", {})) == "token_revoked"
-    world.clock.now = NOW + 8 * DAY + 60
+    world.clock.now = NOW + 100 * DAY
     assert world.guard.purge() == 1
 
 
@@ -86,7 +86,7 @@ def test_a_clock_that_steps_back_after_a_purge_revives_no_proof(world: World) ->
     credential = world.issue()
     old = credential.present("tool:use", {})
     assert verdict(lambda: world.guard.verify(old, "tool:use", {})) == "allowed"
-    world.clock.now = NOW + 61
+    world.clock.now = NOW + 700  # longer than any window of proofs
     assert world.guard.purge() == 1
     world.clock.now = NOW
     assert verdict(lambda: world.guard.verify(old, "tool:use", {})) == "proof_replayed"

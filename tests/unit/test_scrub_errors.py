@@ -117,7 +117,7 @@ def _caught(world: World, tool: Callable[[], Any]) -> BaseException:
     with world.guard.acting_as(world.issue(secrets=["KEY"])):
         try:
             tool()
-        except BaseException as error:  # noqa: BLE001 - interrupts are among them
+        except BaseException as error:  # noqa: BLE001 - exits and interrupts are among them
             return error
     raise AssertionError("nothing was raised")
 

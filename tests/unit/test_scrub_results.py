@@ -5,13 +5,23 @@ from __future__ import annotations
 import base64
 import collections
 import dataclasses
+import functools
+import io
+import ipaddress
 import json
 import os
+import re
+import threading
+from array import array
 from collections.abc import AsyncIterator, Callable, Generator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import PurePosixPath
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
+from uuid import UUID
 
 import pydantic
 import pytest
@@ -308,3 +318,53 @@ def test_what_cannot_be_printed_does_not_break_a_call(world: World, monkeypatch:
     _run(world, lambda _: [Silent()], PLAIN, monkeypatch)
     [outcome] = world.events("outcome")
     assert outcome.allowed is True
+
+
+USUAL: Final[dict[str, Any]] = {
+    "Decimal": Decimal("1.5"),
+    "Fraction": Fraction(1, 2),
+    "complex": 1j,
+    "datetime": datetime(2024, 1, 2, tzinfo=UTC),
+    "date": date(2024, 1, 2),
+    "timedelta": timedelta(hours=1),
+    "UUID": UUID(int=1),
+    "path": PurePosixPath("/srv"),
+    "range": range(3),
+    "pattern": re.compile("x"),
+    "match": re.match("x", "x"),
+    "address": ipaddress.ip_address("192.0.2.1"),
+    "array": array("i", [1]),
+    "deque": collections.deque([1]),
+    "Counter": collections.Counter("ab"),
+    "namedtuple": Pair("a", 1),
+    "frozenset": frozenset({1}),
+    "dataclass": Row("a"),
+    "pydantic model": Model(text="a"),
+    "namespace": SimpleNamespace(a=1),
+    "file": io.StringIO("a"),
+    "function": len,
+    "class": Row,
+    "lock": threading.Lock(),
+    "object": object(),
+    "numbers in a list": [Decimal("1.5"), {"a": Decimal(2)}],
+}
+
+
+@pytest.mark.parametrize("kind", USUAL)
+def test_what_holds_no_secret_is_returned_as_it_is_whatever_it_is(
+    world: World, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run(world, lambda _: USUAL[kind], PLAIN, monkeypatch) is USUAL[kind]
+
+
+def test_an_answer_that_is_read_as_a_file_carries_no_secret(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for make in (io.StringIO, lambda text: io.BytesIO(text.encode())):
+        result = _run(world, make, PLAIN, monkeypatch)
+        assert PLAIN not in str(result.read() if hasattr(result, "read") else result)
+
+
+def test_a_partial_of_a_secret_shows_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _run(world, lambda text: functools.partial(print, text), PLAIN, monkeypatch)
+    assert PLAIN not in repr(result)

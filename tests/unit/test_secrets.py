@@ -1,4 +1,5 @@
 """R8, R9, R11, N2: the token first, then the name, then the backend; only inside the call that may."""
+# ruff: noqa: B023 - what is made in a loop is called there
 
 from __future__ import annotations
 
@@ -175,7 +176,7 @@ def test_nobody_can_pass_a_secret_parameter(world: World, guard: remit.Guard, sp
             remit.secret("KEY"),
             guard.resolve_secret(world.issue(secrets=["KEY"]), "KEY", tool="tool:use"),
         ):
-            assert verdict(lambda forged=forged: tool(1, api_key=forged)) == "argument_denied"  # type: ignore[misc]
+            assert verdict(lambda: tool(1, api_key=forged)) == "argument_denied"
         assert verdict(lambda: tool(1, "mine")) == "argument_denied"
     assert seen == []
 

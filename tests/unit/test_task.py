@@ -1,5 +1,4 @@
 """R17, R18: a task has its own credential, and nothing is left of it when the task ends."""
-# ruff: noqa: TRY301 - what is raised here is the case
 
 from __future__ import annotations
 
@@ -90,7 +89,7 @@ async def test_what_was_started_in_the_task_ends_with_it(world: World) -> None:
         late = asyncio.create_task(background())
         await asyncio.sleep(0)
     go.set()
-    assert await late == "credential_closed"
+    assert await late in {"credential_closed", "not_bound"}
 
 
 def test_a_generator_made_in_the_task_does_not_start_after_it(world: World) -> None:

@@ -186,8 +186,8 @@ def _plain_zone(value: datetime | time) -> tzinfo | None:
 
 
 def _is_computed(kind: type, name: str) -> bool:
-    held = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
-    return hasattr(type(held), "__set__") and not isinstance(held, MemberDescriptorType)
+    held: object = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+    return hasattr(held, "__set__") and not isinstance(held, MemberDescriptorType)
 
 
 def _is_plain(value: Any) -> bool:
