@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import time
 from collections.abc import Callable
 from typing import Any
@@ -84,10 +84,12 @@ def biscuit() -> tuple[Callable[[], Any], Callable[[], Any]]:
 
     def verify() -> None:
         token = biscuit_auth.Biscuit.from_base64(text, pair.public_key)
-        facts = 'arg("symbol", "ACME"); arg("amount", 900); arg("note", "x"); allow if right("trades:propose");'
+        facts = (
+            'arg("symbol", "ACME"); arg("amount", 900); arg("note", "x"); allow if right("trades:propose");'
+        )
         builder = biscuit_auth.AuthorizerBuilder(facts)
         limits = builder.limits()
-        limits.max_time = datetime.timedelta(seconds=1)  # by default a busy machine has a valid token denied
+        limits.max_time = dt.timedelta(seconds=1)  # by default a busy machine has a valid token denied
         builder.set_limits(limits)
         builder.build(token).authorize()
 
@@ -121,4 +123,4 @@ def tenuo_warrant() -> Work:
 
 def date() -> str:
     """Return today's date."""
-    return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    return dt.datetime.now(tz=dt.UTC).date().isoformat()

@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import peers
-import remit
 from timing import micros, once_each
+
+import remit
 
 TOOL, ARGUMENTS = peers.TOOL, peers.ARGUMENTS
 CAPABILITY = remit.Capability(
@@ -26,7 +28,9 @@ CAPABILITY = remit.Capability(
 ISSUER = remit.Issuer.generate("https://auth.acme.example")
 
 
-def row(work: str, *, remit_takes: float, floor: float | None = None, target: str = "", **others: float) -> None:
+def row(
+    work: str, *, remit_takes: float, floor: float | None = None, target: str = "", **others: float
+) -> None:
     """Print one line of the table."""
     ratio = f"{remit_takes / floor:5.2f}x" if floor else "      "
     rest = "  ".join(f"{name} {value:.1f}" for name, value in others.items())
@@ -115,7 +119,10 @@ def checking() -> None:
         tenuo_with_proof=micros(warrant["check"]),
     )
     row("warm check, audit in memory", remit_takes=micros(lambda: audited.check(credential, TOOL, ARGUMENTS)))
-    row("warm check that counts a use in memory", remit_takes=micros(lambda: plain.check(limited, TOOL, ARGUMENTS)))
+    row(
+        "warm check that counts a use in memory",
+        remit_takes=micros(lambda: plain.check(limited, TOOL, ARGUMENTS)),
+    )
 
     def bare(symbol: str, amount: int, note: str) -> str:
         return f"{symbol} {amount} {note}"
@@ -123,7 +130,12 @@ def checking() -> None:
     guarded = remit.requires_capability(TOOL)(bare)
     floor = micros(lambda: bare("ACME", 900, "x"))
     with plain.acting_as(credential):
-        row("decorated plain function", remit_takes=micros(lambda: guarded("ACME", 900, "x")), floor=floor, target="<= 10")
+        row(
+            "decorated plain function",
+            remit_takes=micros(lambda: guarded("ACME", 900, "x")),
+            floor=floor,
+            target="<= 10",
+        )
     os.environ["BENCH_KEY"] = "not-a-key"
     holder = ISSUER.issue("a", ["t"], secrets=["BENCH_KEY"])
     row(
@@ -157,12 +169,14 @@ def revocations() -> None:
     for count in (10, 100_000, 1_000_000):
         guard, credential = remit.Guard([ISSUER.anchor]), chain_of(0)
         guard.revoke_many([f"019471f8-0000-7000-8000-{number:012x}" for number in range(count)])
-        row(f"warm check beside {count:,} revocations", remit_takes=micros(lambda: guard.check(credential, TOOL, ARGUMENTS)))
+        check = partial(guard.check, credential, TOOL, ARGUMENTS)
+        row(f"warm check beside {count:,} revocations", remit_takes=micros(check))
 
 
 def frameworks() -> None:
     """Rows on tools of LangChain, bare and guarded, alternating so that both see the same machine."""
     from langchain_core.tools import tool
+
     from remit_langchain import guard_tools
 
     def propose(symbol: str, amount: int, note: str) -> str:
@@ -173,7 +187,9 @@ def frameworks() -> None:
     [guarded] = guard_tools(
         [tool(propose)], remit.Guard([ISSUER.anchor]), chain_of(0), capability={"propose": TOOL}
     )
-    pairs = [(micros(lambda: bare.invoke(ARGUMENTS)), micros(lambda: guarded.invoke(ARGUMENTS))) for _ in range(5)]
+    pairs = [
+        (micros(lambda: bare.invoke(ARGUMENTS)), micros(lambda: guarded.invoke(ARGUMENTS))) for _ in range(5)
+    ]
     floor, takes = (statistics.median(column) for column in zip(*pairs, strict=True))
     row("LangChain tool.invoke, guarded beside bare", remit_takes=takes, floor=floor, target="<= 1.10x")
 
@@ -189,12 +205,19 @@ def importing() -> None:
     def median_of(code: str) -> float:
         return statistics.median(seconds(code) for _ in range(7)) * 1e6
 
-    row("import remit, in a process of its own", remit_takes=median_of("import remit"), floor=median_of("pass"), target="<= 150,000")
+    row(
+        "import remit, in a process of its own",
+        remit_takes=median_of("import remit"),
+        floor=median_of("pass"),
+        target="<= 150,000",
+    )
 
 
 def main() -> None:
     """Print the table."""
-    print(f"{peers.date()}  Python {platform.python_version()}  {os.cpu_count()} cores  microseconds, medians")
+    print(
+        f"{peers.date()}  Python {platform.python_version()}  {os.cpu_count()} cores  microseconds, medians"
+    )
     print(f"{'':<44}{'remit':>10}{'floor':>9}  {'ratio':>5}  {'target':<12} peers")
     sections: list[Callable[[], Any]] = [checking, revocations, frameworks, importing]
     sign, verify = map(micros, peers.bare())
