@@ -39,7 +39,7 @@ class SecretParameter:
     __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:
-        self.name = check_name("a secret's name", name)
+        self.name: str = check_name("a secret's name", name)
 
     def __repr__(self) -> str:
         return f"remit.secret({self.name!r})"
@@ -89,7 +89,7 @@ class Parameters:
             raise ConfigError(
                 f"{shown(getattr(function, '__name__', None))} has no signature to check"
             ) from None
-        self.hints = _hints(function)
+        self.hints: dict[str, Any] = _hints(function)
         self.secrets: dict[str, str] = {}
         self.defaults: dict[str, Any] = {}
         self.injected: tuple[str, ...] = ()
@@ -107,17 +107,19 @@ class Parameters:
             visible.append(parameter.replace(annotation=self.hints.get(parameter.name, parameter.annotation)))
             self._add(parameter)
         annotation = self.hints.get("return", signature.return_annotation)
-        self.signature = signature.replace(parameters=visible, return_annotation=annotation)
+        self.signature: inspect.Signature = signature.replace(
+            parameters=visible, return_annotation=annotation
+        )
         self._fallbacks = {p.name: p.default for p in visible if p.default is not p.empty}
-        self.wanted = tuple(self.secrets.values())
+        self.wanted: tuple[str, ...] = tuple(self.secrets.values())
         self._names = {p.name for p in visible if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}}
         in_order = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
         self._order = [p.name for p in visible if p.kind in in_order]
-        self._needed = {p.name for p in visible if p.name in self._names and p.default is p.empty}
+        self._required = [p.name for p in visible if p.name in self._names and p.default is p.empty]
+        self._needed = frozenset(self._required)
         self._is_plain = not (
             self._hidden or self._owner or self._extra or self._rest or self._positional_only or self.secrets
         )
-        self._required = [p.name for p in visible if p.name in self._names and p.default is p.empty]
 
     def _add_secret(self, parameter: inspect.Parameter, signature: inspect.Signature) -> None:
         has_rest = any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
