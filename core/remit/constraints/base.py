@@ -40,7 +40,7 @@ Scalar: TypeAlias = "str | int | float | bool | Enum | None"
 
 MAX_DEPTH: Final = 32
 """How deeply constraints may nest (draft Section 3.4, MAX_CONSTRAINT_DEPTH)."""
-MAX_NODES: Final = 64
+MAX_NODES: Final = 128
 """How many constraints one argument's tree may hold; comparing two trees takes their product."""
 
 _SHOWN_VALUES: Final = 6

@@ -249,7 +249,7 @@ MUTATIONS: Final = (
         "a closed credential is served", CACHE, "token_bytes(32) if credential.closed else holder", "holder"
     ),
     Mutation("the key is not a digest", CACHE, "return sha256(salt + (", "return (salt + ("),
-    Mutation("the key holds the input alone for long inputs", CACHE, ".hexdigest()", ".hexdigest()[:16]"),
+    Mutation("the key is a short digest", CACHE, ".hexdigest()", ".hexdigest()[:16]"),
     Mutation("the ttl is forgotten", CACHE, ", ttl=ttl)", ")"),
     Mutation(
         "there need be no credential",
