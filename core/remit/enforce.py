@@ -60,6 +60,7 @@ __all__ = ["ANYBODY", "Enforcement"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_class_of: Final = cast("Callable[[object], type[object]]", type)
 _TEXT: Final[frozenset[type]] = frozenset({str})
 ANYBODY: Final = Bearer()
 """What a caller says who says nothing."""
@@ -364,7 +365,7 @@ def _private(grant: ChainGrant, arguments: object) -> tuple[dict[str, Any], Json
 
 
 def _by_name(arguments: Any) -> dict[str, Any] | None:
-    kind = type(cast("object", arguments))
+    kind = _class_of(arguments)
     try:
         given: dict[str, Any] = arguments.copy() if kind is dict else dict(mapping("arguments", arguments))
     except Exception:  # noqa: BLE001 - a mapping of somebody's own may raise anything when it is read

@@ -15,7 +15,7 @@ from functools import cached_property
 from math import isfinite
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from types import MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from remit.encoding.failure import ArgumentError, EncodingError
 from remit.encoding.numbers import admissible, whole
@@ -35,6 +35,7 @@ MAX_DEPTH: Final = 64
 MAX_SIZE: Final = 1 << 18
 """How large the arguments of a call may be in all: characters, and eight for each value."""
 
+_class_of: Final = cast("Callable[[object], type[object]]", type)
 _SAFE: Final = 2**53
 _SHORT: Final = 1024
 _VALUE: Final = 8
@@ -66,7 +67,7 @@ class _Snapshot:
 
     def take(self, value: Any, depth: int) -> tuple[Any, JsonValue]:
         """Return a private copy of `value` and the JSON form of that copy."""
-        kind = type(cast("object", value))
+        kind = _class_of(value)
         if kind is str:
             return self.text(value), value
         if kind is int:
@@ -190,13 +191,6 @@ def _is_computed(kind: type, name: str) -> bool:
     return hasattr(held, "__set__") and not isinstance(held, MemberDescriptorType)
 
 
-def _is_plain(value: Any) -> bool:
-    kind = type(cast("object", value))
-    if kind is str:
-        return len(value) < _SHORT and value.isascii()
-    return kind is int and -_SAFE <= value <= _SAFE
-
-
 def snapshot(arguments: dict[str, Any], *, max_size: int = MAX_SIZE) -> tuple[dict[str, Any], JsonObject]:
     """Return a private copy of `arguments` and its JSON form.
 
@@ -218,8 +212,12 @@ def snapshot(arguments: dict[str, Any], *, max_size: int = MAX_SIZE) -> tuple[di
     if len(arguments) > _MAX_NAMES:
         raise ArgumentError(next(iter(arguments)), f"is one of more than {_MAX_NAMES}")
     for name, value in arguments.items():
+        kind = _class_of(value)
         # The plainest values, of which most calls are made, need no walk.
-        if _is_plain(value) and name.isascii():
+        if name.isascii() and (
+            (kind is str and len(value) < _SHORT and value.isascii())
+            or (kind is int and -_SAFE <= value <= _SAFE)
+        ):
             own[name] = forms[name] = value
             continue
         try:
