@@ -15,7 +15,7 @@ from functools import cached_property
 from math import isfinite
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from types import MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from remit.encoding.failure import ArgumentError, EncodingError
 from remit.encoding.numbers import admissible, whole
