@@ -38,7 +38,7 @@ from remit.checks import (
 from remit.credential import Credential
 from remit.encoding import ArgumentError, canonicalize, snapshot
 from remit.errors import CapabilityDenied, ConfigError, Denied, SecretDenied, TokenRejected, shown
-from remit.names import mapping, read_clock
+from remit.names import MAX_NAME, mapping, read_clock
 from remit.permit import Permit
 from remit.proof import Presentation, read_presentation, verify_proof
 from remit.secrets import Secret, ask_backend
@@ -121,7 +121,7 @@ class Enforcement:
         try:
             self.identify(case)
             grant_of(case.chain, _name(tool))
-            if not isinstance(name, str):
+            if not isinstance(name, str) or len(name) > MAX_NAME:
                 raise SecretDenied("secret_denied", f"A secret's name is needed, not {shown(name)}.")
             check_secret(case.chain, name, tool)
             self.check_revoked(case.chain, case.now)

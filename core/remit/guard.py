@@ -174,8 +174,8 @@ class Guard(Revoker):
     def validate(
         self,
         token: str | Sequence[str] | Credential,
-        *,
         capability: str | None = None,
+        *,
         agent: str | None = None,
         session: str | None = None,
         task: str | None = None,

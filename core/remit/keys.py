@@ -120,7 +120,7 @@ def public_key(jwk: Mapping[str, object]) -> PublicKey:
     if "d" in jwk:
         raise EncodingError("holds a private key")
     x = jwk.get("x")
-    if type(x) is not str:
+    if type(x) is not str or len(x) > _SIZE * 2:
         raise EncodingError("has no public key in x")
     return PublicKey(b64url_decode(x), x)
 

@@ -12,6 +12,7 @@ from remit.errors import ConfigError, shown
 __all__ = [
     "DEFAULT_MAX_TTL",
     "DEFAULT_TTL",
+    "MAX_NAME",
     "Clock",
     "Duration",
     "check_clock",
@@ -40,7 +41,9 @@ _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,9})([smhd])", re.ASCII)
 _LONGEST: Final = 10 * 366 * 86_400
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", re.ASCII)
-_MAX_NAME: Final = 256
+MAX_NAME: Final = 256
+"""Characters of the name of an agent, a capability, a session, a task or a secret."""
+_MAX_REASON: Final = 1000
 _LATEST: Final = 253_402_300_799  # the last second that a datetime can show
 
 
@@ -56,8 +59,8 @@ def check_name(what: str, name: object) -> str:
     """
     if not isinstance(name, str):
         raise ConfigError(f"{what} must be a string, not {shown(name)}")
-    if len(name) > _MAX_NAME:
-        raise ConfigError(f"{what} {shown(name)} is longer than {_MAX_NAME} characters")
+    if len(name) > MAX_NAME:
+        raise ConfigError(f"{what} {shown(name)} is longer than {MAX_NAME} characters")
     if not name.strip():
         raise ConfigError(f"{what} must not be blank")
     if not name.isprintable() or name != name.strip():
@@ -71,8 +74,8 @@ def check_text(what: str, text: object) -> str:
     Raises:
         ConfigError: when it is not.
     """
-    if not isinstance(text, str) or len(text) > _MAX_NAME or not text.strip():
-        raise ConfigError(f"{what} must be text of 1 to {_MAX_NAME} characters, not {shown(text)}")
+    if not isinstance(text, str) or len(text) > MAX_NAME or not text.strip():
+        raise ConfigError(f"{what} must be text of 1 to {MAX_NAME} characters, not {shown(text)}")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -86,9 +89,9 @@ def check_reason(reason: object) -> str | None:
     Raises:
         ConfigError: when it is neither.
     """
-    if reason is not None and not isinstance(reason, str):
-        raise ConfigError(f"reason must be text, not {shown(reason)}")
-    return reason
+    if reason is None or (isinstance(reason, str) and len(reason) <= _MAX_REASON):
+        return reason
+    raise ConfigError(f"reason must be text of at most {_MAX_REASON} characters, not {shown(reason)}")
 
 
 def check_uri(what: str, uri: object) -> str:
@@ -97,7 +100,7 @@ def check_uri(what: str, uri: object) -> str:
     Raises:
         ConfigError: when it is not.
     """
-    if not isinstance(uri, str) or len(uri) > _MAX_NAME * 8 or not _URI.fullmatch(uri):
+    if not isinstance(uri, str) or len(uri) > MAX_NAME * 8 or not _URI.fullmatch(uri):
         raise ConfigError(f"{what} must be a URI such as 'https://auth.example', not {shown(uri)}")
     return str(uri)
 

@@ -85,9 +85,10 @@ class ChainVerifier:
         Raises:
             TokenRejected: when they are not a sound chain under one of the anchors.
         """
-        known = self._known.get(tokens)
-        if known is not None:
-            return known
+        if sum(map(len, tokens)) <= MAX_CHAIN_SIZE:  # looking up hashes all of it
+            known = self._known.get(tokens)
+            if known is not None:
+                return known
         check_size(tokens)
         chain: VerifiedChain | None = None
         for length in range(len(tokens) - 1, 0, -1):

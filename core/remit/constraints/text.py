@@ -27,6 +27,7 @@ __all__ = ["Cidr", "Email", "MaxLength", "Path", "Prefix", "Url"]
 _Network: TypeAlias = "IPv4Network | IPv6Network"
 
 _MAX_TEXT: Final = 4096
+_MAX_ADDRESS: Final = len("ffff:" * 8 + "/128")
 _DOTS: Final = frozenset({".", ".."})
 
 
@@ -275,9 +276,9 @@ class Cidr(_OneText):
     def _compile(self, text: str) -> None:
         import ipaddress  # slow to import, and needed for this alone
 
-        network: _Network | None
+        network: _Network | None = None
         try:
-            network = ipaddress.ip_network(text)
+            network = ipaddress.ip_network(text) if len(text) <= _MAX_ADDRESS else None
         except ValueError:
             network = None
         if network is None or str(network) != text:
@@ -290,7 +291,7 @@ class Cidr(_OneText):
         return self._text
 
     def check(self, value: JsonValue) -> bool:
-        if not isinstance(value, str) or len(value) > len("ffff:" * 8):
+        if not isinstance(value, str) or len(value) > _MAX_ADDRESS:
             return False
         import ipaddress
 
@@ -327,8 +328,8 @@ class Prefix(_OneText):
     MEMBERS: ClassVar[frozenset[str]] = frozenset({MEMBER})
 
     def _compile(self, text: str) -> None:
-        if not text:
-            raise ConfigError("Prefix: needs at least one character")
+        if not 0 < len(text) <= _MAX_TEXT:
+            raise ConfigError(f"Prefix: needs one to {_MAX_TEXT} characters")
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:

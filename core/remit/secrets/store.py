@@ -22,6 +22,9 @@ def _from_environment(name: str) -> str | None:
 _BACKENDS: Final[Mapping[str, Callable[[str], str | None]]] = {"env": _from_environment}
 
 
+_MAX_PATH: Final = 4096
+
+
 class _Reference(NamedTuple):
     scheme: str
     path: str
@@ -90,7 +93,8 @@ def ask_backend(name: str, backend: str, question: Callable[[], object]) -> str:
 
 
 def _parse(name: str, reference: object) -> _Reference:
-    scheme, separator, path = reference.partition("://") if isinstance(reference, str) else ("", "", "")
+    text = reference if isinstance(reference, str) and len(reference) <= _MAX_PATH else ""
+    scheme, separator, path = text.partition("://")
     if not separator or not path.strip() or scheme not in _BACKENDS:
         known = ", ".join(f"{scheme}://" for scheme in _BACKENDS)
         raise ConfigError(
