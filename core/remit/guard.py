@@ -331,7 +331,7 @@ class Guard(Revoker):
                 yield child
         finally:
             child.close()
-            self.revoke(child.token_id, reason="the task ended")
+            self.revoke_credential(child, reason="the task ended")
 
     def _case(self, source: object, call: Call, bearer: Bearer) -> Case:
         return Case(source, call, bearer, read_clock(self._enforcement.clock))

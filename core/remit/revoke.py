@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from remit.checks import MAX_SKEW
+from remit.credential import Credential
+from remit.errors import ConfigError, shown
 from remit.ledger import Revocation
 from remit.names import check_name, check_reason, items, read_clock
 
@@ -45,6 +47,27 @@ class Revoker:
             Denied: with `ledger_unavailable`, when the ledger does not answer.
         """
         return self.revoke_many([token_id], reason=reason) == 1
+
+    def revoke_credential(self, credential: Credential, *, reason: str | None = None) -> bool:
+        """Revoke the token of a credential at hand, whose expiry need not be guessed.
+
+        Returns:
+            True when this is new, False when it was done already.
+
+        Raises:
+            ConfigError: when there is no credential.
+            Denied: with `ledger_unavailable`, when the ledger does not answer.
+        """
+        if not isinstance(credential, Credential):
+            raise ConfigError(f"a Credential is needed, not {shown(credential)}")
+        now = read_clock(self._enforcement.clock)
+        entry = Revocation(
+            revoked_at=now,
+            expires_at=int(credential.expires_at.timestamp()),
+            token_id=credential.token_id,
+            reason=check_reason(reason),
+        )
+        return self._revoke([entry])[0]
 
     def revoke_many(self, token_ids: Iterable[str], *, reason: str | None = None) -> int:
         """Revoke several tokens at once; return how many of them had not been revoked before."""

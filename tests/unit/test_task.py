@@ -191,3 +191,19 @@ def test_a_ledger_that_fails_at_the_end_is_heard_of_and_the_child_is_closed_all_
     assert refusal(run).code == "ledger_unavailable"
     assert held[0].closed
     assert verdict(tool) == "not_bound"
+
+
+def test_the_revocation_of_a_task_is_kept_no_longer_than_its_token(world: World) -> None:
+    with world.guard.task(world.issue(max_depth=1), task="t", capabilities=["tool:use"], ttl="2m"):
+        pass
+    world.clock.now += 120 + 86_400
+    assert world.guard.purge() == 1
+
+
+def test_a_credential_is_revoked_as_its_token_is(world: World) -> None:
+    credential = world.issue()
+    assert world.guard.revoke_credential(credential, reason="done") is True
+    assert world.guard.revoke_credential(credential) is False
+    assert verdict(lambda: world.guard.check(credential, "tool:use", {})) == "token_revoked"
+    with pytest.raises(remit.ConfigError):
+        world.guard.revoke_credential(credential.token)  # type: ignore[arg-type]  # a token is none
