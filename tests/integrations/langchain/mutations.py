@@ -374,7 +374,7 @@ def main(words: list[str]) -> int:
             sys.stdout.write(f"{'  ' if well else '! '}{text}\n")
             sys.stdout.flush()
     sys.stdout.write(f"{len(chosen)} mutations, {wrong} not as they should be\n")
-    return 1 if wrong else 0
+    return 1 if wrong or not chosen else 0
 
 
 if __name__ == "__main__":
