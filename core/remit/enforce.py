@@ -346,7 +346,7 @@ def _texts(chain: Collection[object]) -> tuple[str, ...]:
 
 
 def _name(capability: object) -> str:
-    if not isinstance(capability, str):
+    if not isinstance(capability, str) or len(capability) > MAX_NAME * 8:
         raise CapabilityDenied(
             "capability_missing", f"A capability's name is needed, not {shown(capability)}."
         )

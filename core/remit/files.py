@@ -22,6 +22,7 @@ PRIVATE_MODE: Final = 0o600
 PRIVATE_READERS: Final = 0o027
 """Bits a private file must not have. A group may read: that is how mounted secrets reach a service."""
 _MAX_FILE: Final = 512 * 1024
+_MAX_PATH: Final = 4096
 
 
 def as_path(path: object) -> Path:
@@ -31,7 +32,7 @@ def as_path(path: object) -> Path:
         ConfigError: when it is neither text nor a path, or is blank or holds a NUL.
     """
     text = cast("object", path.__fspath__()) if isinstance(path, os.PathLike) else path
-    if isinstance(text, str) and text.strip() and "\0" not in text:
+    if isinstance(text, str) and len(text) <= _MAX_PATH and text.strip() and "\0" not in text:
         return Path(text)
     raise ConfigError(f"a path must be text or a path object, not {shown(text)}")
 

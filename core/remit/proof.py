@@ -175,7 +175,9 @@ def verify_proof(
 
 
 def _same_nonce(carried: object, asked: object) -> bool:
-    if not isinstance(carried, str) or not isinstance(asked, str) or not asked.strip():
+    if not isinstance(carried, str) or not isinstance(asked, str):
+        return False
+    if len(carried) != len(asked) or not asked.strip():
         return False
     return hmac.compare_digest(carried.encode("utf-8", "replace"), asked.encode("utf-8", "replace"))
 
