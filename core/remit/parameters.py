@@ -93,7 +93,6 @@ class Parameters:
         self.secrets: dict[str, str] = {}
         self.defaults: dict[str, Any] = {}
         self.injected: tuple[str, ...] = ()
-        self._hidden: set[str] = set()
         self._owner = _owner(function, signature)
         self._module = getattr(function, "__module__", None)
         self._extra: str | None = None
@@ -118,7 +117,7 @@ class Parameters:
         self._required = [p.name for p in visible if p.name in self._names and p.default is p.empty]
         self._needed = frozenset(self._required)
         self._is_plain = not (
-            self._hidden or self._owner or self._extra or self._rest or self._positional_only or self.secrets
+            self.injected or self._owner or self._extra or self._rest or self._positional_only or self.secrets
         )
 
     def _add_secret(self, parameter: inspect.Parameter, signature: inspect.Signature) -> None:
@@ -139,7 +138,6 @@ class Parameters:
         elif parameter.kind is parameter.VAR_POSITIONAL:
             self._rest = name
         elif is_injected(self.hints.get(name, parameter.annotation)):
-            self._hidden.add(name)
             self.injected = (*self.injected, name)
         elif parameter.default is not parameter.empty:
             self.defaults[name] = parameter.default
@@ -182,7 +180,7 @@ class Parameters:
             if name not in values:
                 taken.problem = f"needs an argument {shown(name)}"
         for name, value in values.items():
-            hidden = name in self._hidden or (self._owner is not None and self._is_receiver(name, value))
+            hidden = name in self.injected or (self._owner is not None and self._is_receiver(name, value))
             (taken.injected if hidden else taken.passed)[name] = value
         if rest and self._rest is not None:
             taken.passed[self._rest] = list(rest)

@@ -314,7 +314,7 @@ MUTATIONS: Final = (
     Mutation(
         "what is injected is an argument",
         PARAMETERS,
-        "            self._hidden.add(name)\n",
+        "            self.injected = (*self.injected, name)\n",
         "            pass\n",
     ),
     Mutation(
