@@ -4,6 +4,8 @@ Each agent gets its own short-lived, signed token that says which tools it may c
 arguments, how often, until when and with which secrets; it is checked inside the tool call.
 """
 
+from typing import TYPE_CHECKING
+
 from remit._version import __version__
 from remit.anchor import TrustAnchor
 from remit.audit import AuditRecord, AuditSink, MemoryAudit
@@ -46,11 +48,17 @@ from remit.errors import (
 )
 from remit.guard import Guard
 from remit.issue import Issuer
-from remit.ledger import Ledger, MemoryLedger, Revocation
+from remit.ledger import Ledger, LiveToken, MemoryLedger, Revocation, open_ledger
 from remit.parameters import secret
 from remit.permit import Permit
 from remit.proof import Presentation
 from remit.secrets import Secret, Secrets
+
+if TYPE_CHECKING:
+    from remit.audit import JsonlAudit, LoggingAudit, OpenTelemetryAudit, SqliteAudit, TeeAudit
+    from remit.ledger.postgres import PostgresLedger
+    from remit.ledger.redis import RedisLedger
+    from remit.ledger.sqlite import SqliteLedger
 
 __all__ = [
     "AllOf",
@@ -75,26 +83,35 @@ __all__ = [
     "Fields",
     "Guard",
     "Issuer",
+    "JsonlAudit",
     "KeyFileError",
     "Ledger",
     "Limit",
     "LimitExceeded",
+    "LiveToken",
+    "LoggingAudit",
     "MaxLength",
     "MemoryAudit",
     "MemoryLedger",
     "NotOneOf",
     "OneOf",
+    "OpenTelemetryAudit",
     "Path",
     "Permit",
+    "PostgresLedger",
     "Prefix",
     "Presentation",
     "Range",
+    "RedisLedger",
     "RemitError",
     "Revocation",
     "Secret",
     "SecretDenied",
     "Secrets",
+    "SqliteAudit",
+    "SqliteLedger",
     "Subset",
+    "TeeAudit",
     "Token",
     "TokenRejected",
     "TrustAnchor",
@@ -102,7 +119,34 @@ __all__ = [
     "__version__",
     "bind_tool",
     "capability_of",
+    "open_ledger",
     "requires_capability",
     "secret",
     "unbound",
 ]
+
+_LAZY = {
+    "JsonlAudit": "remit.audit",
+    "LoggingAudit": "remit.audit",
+    "OpenTelemetryAudit": "remit.audit",
+    "PostgresLedger": "remit.ledger.postgres",
+    "RedisLedger": "remit.ledger.redis",
+    "SqliteAudit": "remit.audit",
+    "SqliteLedger": "remit.ledger.sqlite",
+    "TeeAudit": "remit.audit",
+}
+"""What needs a database, a client or an extra is imported when it is asked for, not with Remit."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'remit' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -40,6 +40,8 @@ class Call:
     """The names of parameters that a framework fills in, which are no arguments."""
     problem: str | None = None
     """Why the arguments do not fit the tool, when they do not."""
+    fresh: int | None = None
+    """The tool's own staleness bound, in seconds."""
 
 
 @dataclass(slots=True, repr=False)
@@ -66,8 +68,18 @@ class Binding:
     """Returns the admission of one call, or raises `Denied`."""
     capability: str | None = None
     """The one capability that a call-scoped binding is for; None for a block."""
+    waits: bool = False
+    """Whether admitting may wait for a network, and so is not done on an event loop."""
     ended: bool = False
     """Whether its block is over: a task that copied its context then has nothing bound."""
+
+    def renewed(self) -> Binding:
+        """Return the same binding for another block."""
+        return Binding(self.admit, self.capability, self.waits)
+
+    def inside(self) -> Binding | None:
+        """Return what is bound in the body of a tool that was called under this."""
+        return None if self.capability is not None else Binding(self.admit, None, self.waits)
 
 
 _current: Final[ContextVar[Binding | None]] = ContextVar("remit_binding", default=None)
@@ -98,7 +110,7 @@ class BoundScope:
         if self._token is not None:
             raise ConfigError("a binding is entered once at a time; make one for each block")
         if self._ends and self._binding is not None:
-            self._binding = Binding(self._binding.admit, self._binding.capability)
+            self._binding = self._binding.renewed()
         self._token = _current.set(self._binding)
 
     def __exit__(

@@ -33,6 +33,8 @@ class Case:
     """When it was decided."""
     needs_proof: bool = False
     """Whether the call crossed a boundary."""
+    for_holder: bool = False
+    """Whether it is asked what the holder may do, by somebody who need not be the holder."""
     nonce: str | None = None
     proof: Proof | None = None
     call_id: str | None = None

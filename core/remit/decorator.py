@@ -12,11 +12,13 @@ from remit.binding import BoundScope
 from remit.capability import Capability
 from remit.errors import ConfigError, shown
 from remit.guard import Guard
-from remit.invocation import Invocation
+from remit.invocation import Invocation, Tool
+from remit.names import seconds
 from remit.parameters import Parameters
 
 if TYPE_CHECKING:
     from remit.credential import Credential
+    from remit.names import Duration
 
 __all__ = ["bind_tool", "capability_of", "requires_capability"]
 
@@ -31,14 +33,16 @@ _KEPT: Final = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
 @overload
-def requires_capability(capability: str, /) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def requires_capability(
+    capability: str, /, *, fresh: Duration | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 @overload
 def requires_capability(capability: staticmethod[P, R], /) -> staticmethod[P, R]: ...
 @overload
 def requires_capability(capability: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
 @overload
 def requires_capability(capability: Callable[P, R], /) -> Callable[P, R]: ...
-def requires_capability(capability: Any, /) -> Any:
+def requires_capability(capability: Any, /, *, fresh: Duration | None = None) -> Any:
     """Guard a function: each call needs a credential that grants `capability` for its arguments.
 
     Works on functions, coroutines, generators, asynchronous generators and methods, and keeps
@@ -51,6 +55,8 @@ def requires_capability(capability: Any, /) -> Any:
 
     Args:
         capability: the capability's name; without one, `@requires_capability` uses the function's.
+        fresh: the tool's staleness bound: how old what is known of revocations may be when it is
+            called, such as `5s` for one that pays. Where the guard has a bound, the stricter counts.
 
     Raises:
         ConfigError: when there is no name, or nothing that can be guarded.
@@ -58,7 +64,7 @@ def requires_capability(capability: Any, /) -> Any:
     """
     if isinstance(capability, str):
         name = Capability(capability).name
-        return partial(_guarded, capability=name)
+        return partial(_guarded, capability=name, fresh=None if fresh is None else seconds("fresh", fresh))
     if callable(capability) or hasattr(capability, "__func__"):
         function = getattr(capability, "__func__", capability)
         return _guarded(capability, Capability(getattr(function, "__name__", "")).name)
@@ -121,27 +127,41 @@ def bind_tool(
     return cast("Callable[P, R]", _dressed(bound, inner, name, inspect.signature(inner)))
 
 
-def _guarded(function: Any, capability: str) -> Any:
+def _guarded(function: Any, capability: str, fresh: int | None = None) -> Any:
     rewrap = _REWRAP.get(type(cast("object", function)))
     if rewrap is not None:
-        return rewrap(_guarded(function.__func__, capability))
+        return rewrap(_guarded(function.__func__, capability, fresh))
     if not callable(function) or isinstance(function, type) or not hasattr(function, "__name__"):
         raise ConfigError(f"only functions can be guarded, not {shown(function)}")
     if _is_guarded(function):
         raise ConfigError(f"{shown(capability)}: the function is guarded already")
     parameters = Parameters(function)
-    begin = partial(Invocation, function, parameters, capability)
-    if inspect.iscoroutinefunction(function):
+    tool = Tool(function, parameters, capability, fresh)
+    return _dressed(_checking(tool), function, capability, parameters.signature)
+
+
+def _checking(tool: Tool) -> Callable[..., Any]:
+    """Return the function of the same kind that checks each call before it runs the tool."""
+    if inspect.iscoroutinefunction(tool.function):
 
         async def guarded_async(*args: Any, **kwargs: Any) -> Any:
-            return await begin(args, kwargs).coroutine()
+            return await (await Invocation.begun(tool, tool.binding(), args, kwargs)).coroutine()
 
-        return _dressed(guarded_async, function, capability, parameters.signature)
+        return guarded_async
+    if inspect.isasyncgenfunction(tool.function):
+
+        def guarded_stream(*args: Any, **kwargs: Any) -> Any:
+            binding = tool.binding()
+            if binding.waits:
+                return Invocation.stream(tool, binding, args, kwargs)
+            return Invocation(tool, binding, args, kwargs).result()
+
+        return guarded_stream
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        return begin(args, kwargs).result()
+        return Invocation(tool, tool.binding(), args, kwargs).result()
 
-    return _dressed(guarded, function, capability, parameters.signature)
+    return guarded
 
 
 def _dressed(wrapper: Any, function: Any, capability: str, signature: inspect.Signature) -> Any:

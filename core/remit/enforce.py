@@ -17,10 +17,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from remit.binding import Admission
 from remit.case import Case
@@ -36,22 +36,24 @@ from remit.checks import (
     grant_of,
 )
 from remit.credential import Credential
-from remit.encoding import ArgumentError, canonicalize, snapshot
+from remit.encoding import canonicalize
 from remit.errors import CapabilityDenied, ConfigError, Denied, SecretDenied, TokenRejected, shown
-from remit.names import MAX_NAME, mapping, read_clock
+from remit.intake import capability_name, check_possession, named_defaults, private_copy, tokens_of
+from remit.ledger import RemoteLedger
+from remit.names import MAX_NAME, read_clock
 from remit.permit import Permit
 from remit.proof import Presentation, read_presentation, verify_proof
 from remit.secrets import Secret, ask_backend
+from remit.standing import check_standing
 from remit.trail import Entry
 
 if TYPE_CHECKING:
     from remit.binding import Call
-    from remit.checks import ChainGrant
-    from remit.encoding import JsonObject
-    from remit.ledger import Charge, Ledger
+    from remit.ledger import Charge, Ledger, RevocationView
     from remit.names import Clock
     from remit.proof import ProofPolicy
     from remit.secrets import Secrets
+    from remit.standing import Bounds
     from remit.trail import Trail
     from remit.verify import ChainVerifier, VerifiedChain
 
@@ -60,8 +62,6 @@ __all__ = ["ANYBODY", "Enforcement"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_class_of: Final = cast("Callable[[object], type[object]]", type)
-_TEXT: Final[frozenset[type]] = frozenset({str})
 ANYBODY: Final = Bearer()
 """What a caller says who says nothing."""
 
@@ -72,13 +72,18 @@ class Enforcement:
 
     verifier: ChainVerifier
     ledger: Ledger
+    view: RevocationView
     secrets: Secrets
     trail: Trail
     clock: Clock
     proofs: ProofPolicy
     require_chain_audience: bool
-    fresh: int | None
-    """How old, in seconds, what the ledger knows of revocations may be."""
+    bounds: Bounds
+
+    @property
+    def waits(self) -> bool:
+        """Whether a decision may wait for a network, and so must not be made on an event loop."""
+        return isinstance(self.ledger, RemoteLedger) or getattr(self.secrets, "remote", False)
 
     def permit(self, case: Case) -> Permit:
         """Return the permit for one call, having charged and recorded it: steps 1 to 9.
@@ -107,8 +112,8 @@ class Enforcement:
         try:
             self.identify(case)
             if capability is not None:
-                grant_of(case.chain, _name(capability))
-            self.check_revoked(case.chain, case.now)
+                grant_of(case.chain, capability_name(capability))
+            self._check_revoked(case, case.now)
         except Denied as denial:
             self._record_decision(case, denial)
             raise
@@ -120,11 +125,11 @@ class Enforcement:
         case.call_id, tool = self.trail.new_call(), case.call.capability
         try:
             self.identify(case)
-            grant_of(case.chain, _name(tool))
+            grant_of(case.chain, capability_name(tool))
             if not isinstance(name, str) or len(name) > MAX_NAME:
                 raise SecretDenied("secret_denied", f"A secret's name is needed, not {shown(name)}.")
             check_secret(case.chain, name, tool)
-            self.check_revoked(case.chain, case.now)
+            self._check_revoked(case, case.now)
             check_possession(case.source, case.chain)
         except Denied as denial:
             self.trail.secret(_entry(case), name, denial)
@@ -135,14 +140,14 @@ class Enforcement:
         """Steps 1 to 7: everything that neither charges nor records."""
         self.identify(case)
         self._allow(case)
-        self.check_revoked(case.chain, case.now)
+        self._check_revoked(case, case.now)
         self._prove(case)
 
     def identify(self, case: Case) -> None:
         """Steps 1 to 4: whose chain it is, and that it may be used now, here, by them."""
         if case.needs_proof:
             case.source = read_presentation(case.source)
-        chain = case.chain = self.verifier.verify(_tokens(case.source))
+        chain = case.chain = self.verifier.verify(tokens_of(case.source))
         check_times(chain, case.now)
         if chain.restricted or case.bearer is not ANYBODY or self.require_chain_audience:
             check_bearer(chain, case.bearer)
@@ -151,7 +156,7 @@ class Enforcement:
     def _allow(self, case: Case) -> None:
         """Step 5: the call is granted by every link."""
         call = case.call
-        grant = case.grant = grant_of(case.chain, _name(call.capability))
+        grant = case.grant = grant_of(case.chain, capability_name(call.capability))
         if call.problem is not None:
             raise argument_denied(grant.name, call.problem, None)
         for name in call.injected:
@@ -159,31 +164,16 @@ class Enforcement:
                 raise argument_denied(
                     grant.name, f"is bound to {shown(name)}, which a framework fills in", name
                 )
-        case.arguments, case.forms = _private(grant, call.arguments)
-        case.defaults, case.default_forms = _named_defaults(grant, call)
+        case.arguments, case.forms = private_copy(grant, call.arguments)
+        case.defaults, case.default_forms = named_defaults(grant, call)
         check_arguments(grant, case.forms, case.default_forms)
         for secret in call.secrets:
             check_secret(case.chain, secret, grant.name)
 
-    def check_revoked(self, chain: VerifiedChain, now: float) -> None:
-        """Step 6: nothing of the chain was revoked, and the ledger is recent enough to say so."""
-        if self.fresh is not None and not self.ask_ledger(self._age, now) <= self.fresh:
-            raise TokenRejected(
-                "revocations_stale", f"What is known of revocations is older than {self.fresh} seconds."
-            )
-        link = self.ask_ledger(self._revoked_link, chain)
-        if link is not None:
-            raise TokenRejected("token_revoked", "The token was revoked.", link=link)
-
-    def _age(self, now: float) -> float:
-        return now - self.ledger.as_of(now)
-
-    def _revoked_link(self, chain: VerifiedChain) -> int | None:
-        for revocation in self.ledger.revoked(chain.subjects):
-            for position, link in enumerate(chain.links):
-                if revocation.concerns(link.id, link.agent_name, link.issued_at):
-                    return position
-        return None
+    def _check_revoked(self, case: Case, now: float) -> None:
+        """Step 6: nothing of the chain was revoked, and what is known of that is recent enough."""
+        bound = self.bounds.of(case.call.capability, case.call.fresh)
+        check_standing(self.view, case.chain, now, bound)
 
     def _prove(self, case: Case) -> None:
         """Step 7: whoever calls has the private key that the leaf names."""
@@ -197,7 +187,7 @@ class Enforcement:
                 nonce=case.nonce,
                 policy=self.proofs,
             )
-        else:
+        elif not case.for_holder:
             check_possession(case.source, case.chain)
 
     def _charge(self, case: Case) -> None:
@@ -242,7 +232,7 @@ class Enforcement:
             arguments=case.arguments,
             defaults=case.defaults,
             secrets=secrets,
-            recheck=partial(self._recheck, case.chain, case.source),
+            recheck=partial(self._recheck, case, permitted.source),
             settle=partial(self.settle, permitted),
         )
 
@@ -258,20 +248,20 @@ class Enforcement:
         leaf = case.chain.leaf
         return Secret(value, name=name, backend=backend, token_id=leaf.id, agent=leaf.agent_name)
 
-    def _recheck(self, chain: VerifiedChain, source: object) -> None:
+    def _recheck(self, case: Case, source: object) -> None:
         """Deny what was allowed before, if its chain has since expired, been revoked or been closed."""
         now = read_clock(self.clock)
-        check_times(chain, now)
-        self.check_revoked(chain, now)
+        check_times(case.chain, now)
+        self._check_revoked(case, now)
         if isinstance(source, Credential):
-            check_possession(source, chain)
+            check_possession(source, case.chain)
 
     def readmit(self, case: Case, call: Call) -> Admission:
         """Admit the one call of a permit: it was checked, charged and recorded already."""
         again = Case(None, call, ANYBODY, read_clock(self.clock), call_id=case.call_id)
         again.chain = case.chain
         try:
-            self._recheck(case.chain, case.source)
+            self._recheck(again, case.source)
             self._allow(again)
             if again.grant.name != case.grant.name or not _same_arguments(again, case):
                 raise CapabilityDenied(
@@ -299,7 +289,7 @@ def _same_arguments(again: Case, case: Case) -> bool:
     """Tell whether a call passes what its permit is for; what equals a default may be left out."""
     left_out = case.forms.keys() - again.forms.keys()
     defaults = {name: value for name, value in (again.call.defaults or {}).items() if name in left_out}
-    forms = {**_private(again.grant, defaults)[1], **again.forms}
+    forms = {**private_copy(again.grant, defaults)[1], **again.forms}
     return canonicalize(forms) == canonicalize(case.forms)
 
 
@@ -307,75 +297,5 @@ def _entry(case: Case) -> Entry:
     return Entry(case.now, case.call_id, getattr(case, "chain", None), case.call.capability)
 
 
-def check_possession(source: object, chain: VerifiedChain) -> None:
-    """Step 7 where no boundary was crossed: the credential is open and holds its private key."""
-    if not isinstance(source, Credential):
-        raise TokenRejected("proof_missing", "A bare token proves nothing; a credential is needed.")
-    if source.closed:
-        raise TokenRejected("credential_closed", "The credential was closed.")
-    if not source.is_held_for(chain.leaf.holder):
-        raise TokenRejected(
-            "proof_missing",
-            "The credential does not hold the token's private key; its holder must present a proof.",
-        )
-
-
-def _tokens(source: object) -> tuple[str, ...]:
-    if isinstance(source, Credential):
-        if source.closed:
-            raise TokenRejected("credential_closed", "The credential was closed.")
-        return source.chain
-    if isinstance(source, Presentation):
-        return _texts(source.chain)
-    if isinstance(source, list | tuple):
-        return _texts(cast("list[object]", source))
-    if isinstance(source, str):
-        return _texts((source,))
-    raise TokenRejected("token_malformed", f"A token is needed, not {shown(source)}.")
-
-
 def _charges(case: Case) -> tuple[Charge, ...]:
     return charges_of(case.chain, case.grant, {**case.default_forms, **case.forms})
-
-
-def _texts(chain: Collection[object]) -> tuple[str, ...]:
-    texts = tuple(token for token in chain if type(token) is str)
-    if len(texts) != len(chain):
-        raise TokenRejected("token_malformed", "The chain holds something that is not text.")
-    return texts
-
-
-def _name(capability: object) -> str:
-    if not isinstance(capability, str) or len(capability) > MAX_NAME * 8:
-        raise CapabilityDenied(
-            "capability_missing", f"A capability's name is needed, not {shown(capability)}."
-        )
-    return capability
-
-
-def _private(grant: ChainGrant, arguments: object) -> tuple[dict[str, Any], JsonObject]:
-    given = _by_name(arguments)
-    if given is None:
-        raise argument_denied(grant.name, "needs arguments by parameter name", None)
-    try:
-        return snapshot(given, max_size=grant.max_size)
-    except ArgumentError as error:
-        problem = f"has an argument {shown(error.argument)} that {error}"
-        raise argument_denied(grant.name, problem, error.argument) from None
-
-
-def _by_name(arguments: Any) -> dict[str, Any] | None:
-    kind = _class_of(arguments)
-    try:
-        given: dict[str, Any] = arguments.copy() if kind is dict else dict(mapping("arguments", arguments))
-    except Exception:  # noqa: BLE001 - a mapping of somebody's own may raise anything when it is read
-        return None
-    return given if _TEXT.issuperset(map(type, given)) else None
-
-
-def _named_defaults(grant: ChainGrant, call: Call) -> tuple[dict[str, Any], JsonObject]:
-    """Return the defaults that some link constrains or charges; the others do not count as passed."""
-    if not call.defaults:
-        return {}, {}
-    named = {name: value for name, value in call.defaults.items() if name in grant.named}
-    return _private(grant, named) if named else ({}, {})

@@ -22,16 +22,18 @@ from remit.decision import Decision, Token
 from remit.enforce import ANYBODY, Enforcement
 from remit.errors import ConfigError, Denied, shown
 from remit.grant import check_audience
-from remit.ledger import MemoryLedger
+from remit.ledger import MemoryLedger, view_of
 from remit.names import DEFAULT_MAX_TTL, check_clock, check_name, read_clock, seconds
 from remit.proof import MAX_WINDOW, ProofPolicy
 from remit.revoke import Revoker
 from remit.secrets import Secrets
+from remit.standing import Bounds
 from remit.trail import Trail
 from remit.verify import ChainVerifier
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    import os
+    from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 
     from remit.anchor import TrustAnchor
     from remit.capability import Limit
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from remit.proof import Presentation
     from remit.record import AuditSink
     from remit.secrets import Secret
+    from remit.standing import Fresh
 
 __all__ = ["Guard"]
 
@@ -62,10 +65,13 @@ class Guard(Revoker):
         clock: seconds since the epoch; `time.time` by default.
         require_proof_audience: whether a proof must name this enforcement point.
         require_chain_audience: whether some token of a chain must.
-        fresh: the staleness bound: how old what the ledger knows of revocations may be; by default
-            a guard takes the ledger's word however old it is.
+        fresh: the staleness bound: how old what is known of revocations may be, 60 seconds by
+            default. A mapping gives capabilities bounds of their own, and `*` that of all others:
+            `{"payments:transfer": "5s", "*": "5m"}`. A ledger on this machine is never behind.
         max_ttl: the longest lifetime of a root token that counts; seven days by default.
         proof_window: seconds that a proof's time may lie away from now; 30 by default, 300 at most.
+        record_arguments: capability to the names of the arguments that are recorded in clear; of all
+            others, a digest is.
 
     Raises:
         ConfigError: when an argument makes no sense.
@@ -82,9 +88,10 @@ class Guard(Revoker):
         clock: Clock | None = None,
         require_proof_audience: bool = False,
         require_chain_audience: bool = False,
-        fresh: Duration | None = None,
+        fresh: Fresh | None = None,
         max_ttl: Duration = DEFAULT_MAX_TTL,
         proof_window: Duration = _PROOF_WINDOW,
+        record_arguments: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         audiences = frozenset(check_audience(audience) or ())
         if (require_proof_audience or require_chain_audience) and not audiences:
@@ -96,18 +103,36 @@ class Guard(Revoker):
         if ledger is not None and not callable(getattr(ledger, "commit", None)):
             raise ConfigError("ledger must be a ledger such as MemoryLedger()")
         window = seconds("proof_window", proof_window, maximum=MAX_WINDOW)
+        held = MemoryLedger() if ledger is None else ledger
+        ticks = time.time if clock is None else check_clock(clock)
         super().__init__(
             Enforcement(
                 verifier=ChainVerifier(check_anchors(trust), seconds("max_ttl", max_ttl)),
-                ledger=MemoryLedger() if ledger is None else ledger,
+                ledger=held,
+                view=view_of(held, ticks),
                 secrets=secrets if isinstance(secrets, Secrets) else Secrets(secrets),
-                trail=Trail(audit),
-                clock=time.time if clock is None else check_clock(clock),
+                trail=Trail(audit, record_arguments),
+                clock=ticks,
                 proofs=ProofPolicy(audiences, bool(require_proof_audience), window),
                 require_chain_audience=bool(require_chain_audience),
-                fresh=None if fresh is None else seconds("fresh", fresh),
+                bounds=Bounds.read(fresh),
             )
         )
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str] | None = None, *, clock: Clock | None = None) -> Guard:
+        """Return the guard that a policy file describes: anchors, ledger, secrets, audit and bounds.
+
+        Args:
+            path: the file; by default what `REMIT_CONFIG` names, else `remit.toml`.
+            clock: seconds since the epoch; `time.time` by default.
+
+        Raises:
+            ConfigError, KeyFileError: when the file makes no sense, or an anchor cannot be used.
+        """
+        from remit.config import load  # the one door that leads up: the policy file knows everything
+
+        return load(path).guard(clock=clock)
 
     def check(
         self,
@@ -201,19 +226,30 @@ class Guard(Revoker):
 
     def explain(
         self,
-        credential: Credential,
+        credential: Credential | str | Sequence[str],
         capability: str,
         arguments: Mapping[str, object],
         *,
         agent: str | None = None,
         session: str | None = None,
         task: str | None = None,
+        for_holder: bool = False,
     ) -> Decision:
         """Say what `check` would say, without charging, recording or allowing anything.
 
         Whether there is room in the limits is what the ledger says at this moment.
+
+        Args:
+            credential: what the agent holds; with `for_holder`, a token or a chain will do.
+            capability: as for `check`.
+            arguments: as for `check`.
+            agent: as for `check`.
+            session: as for `check`.
+            task: as for `check`.
+            for_holder: whether to say what the token's holder would be told, without its private key.
         """
         case = self._case(credential, Call(capability, arguments), _bearer(agent, session, task))
+        case.for_holder = bool(for_holder)
         try:
             self._enforcement.evaluate(case)
             self._enforcement.probe(case)
@@ -280,7 +316,7 @@ class Guard(Revoker):
             return self._enforcement.admit(self._case(credential, call, bearer))
 
         name = None if capability is None else check_name("capability", capability)
-        return BoundScope(Binding(admit, name), ends=True)
+        return BoundScope(Binding(admit, name, self._enforcement.waits), ends=True)
 
     @contextmanager
     def task(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from dataclasses import dataclass
+from functools import partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,9 +13,38 @@ from remit.errors import CapabilityDenied, RemitError, shown
 from remit.secrets import Scrubber
 
 if TYPE_CHECKING:
+    from asyncio import Future
+
     from remit.parameters import Parameters
 
-__all__ = ["Invocation"]
+__all__ = ["Invocation", "Tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that is guarded, and for what."""
+
+    function: Callable[..., Any]
+    parameters: Parameters
+    """How it is called."""
+    capability: str
+    fresh: int | None = None
+    """Its own staleness bound, in seconds."""
+
+    def binding(self) -> Binding:
+        """Return what is bound to the tool here.
+
+        Raises:
+            CapabilityDenied: with `not_bound`, when nothing is.
+        """
+        binding = current_binding()
+        if binding is None or binding.ended or binding.capability not in {None, self.capability}:
+            raise CapabilityDenied(
+                "not_bound",
+                f"You may not use {shown(self.capability)}: nothing is bound to it here.",
+                capability=self.capability,
+            )
+        return binding
 
 
 class Invocation:
@@ -23,9 +54,8 @@ class Invocation:
     call, whoever asks for it, and only if the credential is still good when it begins.
 
     Args:
-        function: the function itself.
-        parameters: how it is called.
-        capability: what it is guarded for.
+        tool: what is called.
+        binding: who decides.
         args: the positional arguments of the call.
         kwargs: the keyword arguments of the call.
 
@@ -33,41 +63,46 @@ class Invocation:
         Denied: when the call is not allowed.
     """
 
-    __slots__ = ("_admission", "_arguments", "_function", "_inside", "_scrubber")
+    __slots__ = ("_admission", "_arguments", "_function", "_inside", "_scrubber", "_waits")
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        parameters: Parameters,
-        capability: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        binding = current_binding()
-        if binding is None or binding.ended or binding.capability not in {None, capability}:
-            raise CapabilityDenied(
-                "not_bound",
-                f"You may not use {shown(capability)}: nothing is bound to it here.",
-                capability=capability,
-            )
+    def __init__(self, tool: Tool, binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        parameters = tool.parameters
         taken = parameters.take(args, kwargs)
         admission = binding.admit(
             Call(
-                capability,
+                tool.capability,
                 taken.passed,
                 parameters.unpassed(taken),
                 parameters.wanted,
                 parameters.injected,
                 taken.problem,
+                tool.fresh,
             )
         )
         own = {**admission.arguments, **admission.defaults} if admission.defaults else admission.arguments
-        self._function = function
+        self._function = tool.function
         self._admission = admission
         self._arguments = parameters.apply(taken, own, admission.secrets)
         # What a call-scoped binding allows is this one call, not what its body goes on to call.
-        self._inside = None if binding.capability is not None else Binding(binding.admit)
+        self._inside = binding.inside()
         self._scrubber = Scrubber(admission.secrets.values()) if admission.secrets else None
+        self._waits = binding.waits
+
+    @classmethod
+    async def begun(
+        cls, tool: Tool, binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Invocation:
+        """Check a call from a coroutine: in a thread, where the check may wait for a network."""
+        if not binding.waits:
+            return cls(tool, binding, args, kwargs)
+        import asyncio  # only those who use it pay for it
+
+        checking = asyncio.ensure_future(asyncio.to_thread(cls, tool, binding, args, kwargs))
+        try:
+            return await asyncio.shield(checking)
+        except asyncio.CancelledError as error:  # the check goes on, and may yet charge
+            checking.add_done_callback(partial(_abandon, error))
+            raise
 
     def result(self) -> Any:
         """Run a function and return what it returns."""
@@ -81,6 +116,26 @@ class Invocation:
         else:
             return self._kept(value)
         raise error
+
+    @classmethod
+    async def stream(
+        cls, tool: Tool, binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Any, Any]:
+        """Check a call of an asynchronous generator function when its first item is asked for, and run it.
+
+        For checks that may wait for a network: calling such a function does not wait.
+        """
+        body = (await cls.begun(tool, binding, args, kwargs)).result()
+        step, given = body.asend, None
+        while True:
+            try:
+                item = await step(given)
+            except StopAsyncIteration:
+                return
+            try:
+                step, given = body.asend, (yield item)
+            except BaseException as thrown:  # noqa: BLE001 - it is the body's to handle
+                step, given = body.athrow, thrown
 
     async def coroutine(self) -> Any:
         """Run a coroutine function and return what it returns."""
@@ -103,7 +158,7 @@ class Invocation:
     async def _awaited(self, body: Coroutine[Any, Any, Any] | None) -> Any:
         try:
             if body is not None:
-                self._admission.recheck()
+                await self._recheck()
             with BoundScope(self._inside):
                 value = await (self._started() if body is None else body)
         except BaseException as caught:  # recorded, cleaned, and raised again
@@ -136,11 +191,19 @@ class Invocation:
                 raise
         raise error
 
+    async def _recheck(self) -> None:
+        if self._waits:
+            import asyncio
+
+            await asyncio.to_thread(self._admission.recheck)
+        else:
+            self._admission.recheck()
+
     async def _stepped_async(self, body: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
         step: Callable[[Any], Any] = body.asend
         given: Any = None
         try:
-            self._admission.recheck()
+            await self._recheck()
             while True:
                 with BoundScope(self._inside):
                     item = await step(given)
@@ -157,6 +220,10 @@ class Invocation:
                 raise
         raise error
 
+    def abandon(self, reason: BaseException) -> None:
+        """Record that the function was never run."""
+        self._admission.settle(reason)
+
     def _clean(self, value: Any) -> Any:
         return value if self._scrubber is None else self._scrubber.clean(value)
 
@@ -170,3 +237,9 @@ class Invocation:
         if self._scrubber is None or self._scrubber.clean_error(error):
             return error
         return RemitError(f"the tool failed with {type(error).__name__}, which showed a secret")
+
+
+def _abandon(reason: BaseException, checking: Future[Invocation]) -> None:
+    """Record what became of a call whose caller was gone before its check was done."""
+    if not checking.cancelled() and checking.exception() is None:
+        checking.result().abandon(reason)

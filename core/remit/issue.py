@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, NoReturn
 
 from remit.anchor import TrustAnchor
 from remit.credential import Credential
-from remit.encoding import EncodingError
+from remit.encoding import EncodingError, snapshot
 from remit.errors import ConfigError, Denied, KeyFileError, TokenRejected, shown
 from remit.files import PRIVATE_MODE, PRIVATE_READERS, as_path, read_object, write_new
 from remit.grant import build_grant, build_terms, holder_of
 from remit.ids import new_id
 from remit.keys import HolderKey
+from remit.metadata import LiveToken
 from remit.names import (
     DEFAULT_MAX_TTL,
     DEFAULT_TTL,
     check_clock,
     check_uri,
+    mapping,
     read_clock,
     seconds,
 )
 from remit.record import AuditRecord
-from remit.token import MAX_DEPTH, MAX_TOKEN_SIZE, Claims
+from remit.token import MAX_DEPTH, MAX_TOKEN_SIZE, Claims, sign_checkpoint
 
 if TYPE_CHECKING:
     import os
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from remit.capability import Limit
     from remit.grant import Capabilities, Grant, Secrets, Terms
     from remit.keys import PublicKey
+    from remit.metadata import Register
     from remit.names import Clock, Duration
     from remit.record import AuditSink
 
@@ -46,12 +49,13 @@ class Issuer:
     Made by `generate` and `load`. Guards know it by its `anchor`, which holds nothing secret.
     """
 
-    __slots__ = ("_audit", "_clock", "_key", "_max_ttl", "_uri")
+    __slots__ = ("_audit", "_clock", "_key", "_ledger", "_max_ttl", "_uri")
 
     _uri: str
     _key: HolderKey
     _max_ttl: int
     _audit: AuditSink | None
+    _ledger: Register | None
     _clock: Clock
 
     def __init__(self) -> None:
@@ -64,6 +68,7 @@ class Issuer:
         *,
         max_ttl: Duration = DEFAULT_MAX_TTL,
         audit: AuditSink | None = None,
+        ledger: Register | None = None,
         clock: Clock | None = None,
     ) -> Issuer:
         """Return an issuer with a fresh key.
@@ -72,21 +77,39 @@ class Issuer:
             uri: the issuer's URI, such as `https://auth.acme.example`.
             max_ttl: the longest ttl it will issue; seven days by default.
             audit: where it records what it issues; nowhere by default.
+            ledger: where it notes who has which token and until when; nowhere by default. The token
+                itself is kept nowhere.
             clock: seconds since the epoch; `time.time` by default. Credentials it issues keep it.
 
         Raises:
             ConfigError: when an argument makes no sense.
         """
-        return cls._make(check_uri("the issuer", uri), HolderKey.generate(), max_ttl, audit, clock)
+        return cls._make(
+            check_uri("the issuer", uri),
+            HolderKey.generate(),
+            max_ttl=max_ttl,
+            audit=audit,
+            ledger=ledger,
+            clock=clock,
+        )
 
     @classmethod
     def _make(
-        cls, uri: str, key: HolderKey, max_ttl: Duration, audit: AuditSink | None, clock: Clock | None
+        cls,
+        uri: str,
+        key: HolderKey,
+        *,
+        max_ttl: Duration,
+        audit: AuditSink | None,
+        ledger: Register | None,
+        clock: Clock | None,
     ) -> Issuer:
         if audit is not None and not callable(getattr(audit, "record", None)):
             raise ConfigError("audit must be an audit sink such as MemoryAudit()")
+        if ledger is not None and not callable(getattr(ledger, "enroll", None)):
+            raise ConfigError("ledger must be a ledger such as SqliteLedger(path)")
         self = object.__new__(cls)
-        self._uri, self._key, self._audit = uri, key, audit
+        self._uri, self._key, self._audit, self._ledger = uri, key, audit, ledger
         self._max_ttl = seconds("max_ttl", max_ttl)
         self._clock = time.time if clock is None else check_clock(clock)
         return self
@@ -123,6 +146,7 @@ class Issuer:
         passphrase: str | None = None,
         max_ttl: Duration = DEFAULT_MAX_TTL,
         audit: AuditSink | None = None,
+        ledger: Register | None = None,
         clock: Clock | None = None,
     ) -> Issuer:
         """Return the issuer in a file that `save` wrote.
@@ -132,6 +156,7 @@ class Issuer:
             passphrase: what the key was encrypted with.
             max_ttl: as for `generate`.
             audit: as for `generate`.
+            ledger: as for `generate`.
             clock: as for `generate`.
 
         Raises:
@@ -148,7 +173,22 @@ class Issuer:
             check_uri("the issuer", uri)
         except (EncodingError, ConfigError) as error:
             raise KeyFileError(f"{where} {error}") from None
-        return cls._make(uri, key, max_ttl, audit, clock)
+        return cls._make(uri, key, max_ttl=max_ttl, audit=audit, ledger=ledger, clock=clock)
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str] | None = None, *, clock: Clock | None = None) -> Issuer:
+        """Return the issuer that a policy file describes, with its audit trail and its ledger.
+
+        Args:
+            path: the file; by default what `REMIT_CONFIG` names, else `remit.toml`.
+            clock: as for `generate`.
+
+        Raises:
+            ConfigError, KeyFileError: when the file makes no sense, or its key cannot be used.
+        """
+        from remit.config import load  # the one door that leads up: the policy file knows everything
+
+        return load(path).issuer(clock=clock)
 
     def issue(
         self,
@@ -188,7 +228,8 @@ class Issuer:
         Raises:
             ConfigError: when an argument makes no sense: a blank name, a ttl above the maximum, a
                 limit or a secret for a capability that is not granted.
-            Denied: with `audit_unavailable`, when the issue cannot be recorded; nothing is issued then.
+            Denied: with `audit_unavailable` or `ledger_unavailable`, when the issue cannot be recorded
+                or noted; nothing is issued then.
         """
         grant = build_grant(capabilities, secrets, delegate_only, limits)
         terms = build_terms(
@@ -198,6 +239,21 @@ class Issuer:
         now = read_clock(self._clock)
         claims = self._claims(grant, terms, public, seconds("ttl", ttl, maximum=self._max_ttl), now)
         return self._signed(claims, private, now)
+
+    def attest(self, statement: Mapping[str, object]) -> str:
+        """Sign a statement about an audit log: a compact JWS of a type that nothing takes for a token.
+
+        Args:
+            statement: JSON values by name; `iss` is added, and is always this issuer's URI.
+
+        Raises:
+            ConfigError: when the statement has no JSON form.
+        """
+        try:
+            members = snapshot(dict(mapping("statement", statement)))[1]
+        except EncodingError as error:
+            raise ConfigError(f"a statement must be JSON; something in it {error}") from None
+        return sign_checkpoint({**members, "iss": self._uri}, self._key)
 
     def _claims(self, grant: Grant, terms: Terms, holder: PublicKey, ttl: int, now: float) -> Claims:
         if terms.max_depth > MAX_DEPTH:
@@ -232,8 +288,31 @@ class Issuer:
             raise ConfigError(
                 f"the token would be larger than {MAX_TOKEN_SIZE} bytes; grant less in one token"
             )
+        self._enroll(claims)
         self._record(claims, now)
         return Credential.made((token,), (claims,), digest, private, self._clock)
+
+    def _enroll(self, claims: Claims) -> None:
+        if self._ledger is None:
+            return
+        tools = claims.tools or {}
+        token = LiveToken(
+            token_id=claims.id,
+            agent=claims.agent_name,
+            issuer=claims.issuer,
+            holder=claims.holder.thumbprint,
+            issued_at=claims.issued_at,
+            expires_at=claims.expires_at,
+            capabilities=tuple(tools),
+            session=claims.session,
+            task=claims.task,
+        )
+        try:
+            self._ledger.enroll(token)
+        except Denied:
+            raise
+        except Exception as error:  # whatever a ledger raises, nothing is issued that nobody can see
+            raise TokenRejected("ledger_unavailable", "The ledger does not answer.") from error
 
     def _record(self, claims: Claims, now: float) -> None:
         if self._audit is None:

@@ -20,6 +20,11 @@ __all__ = ["Permit", "PermitKeeper"]
 class PermitKeeper(Protocol):
     """What a permit needs of the guard that gave it."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether admitting may wait for a network."""
+        ...
+
     def readmit(self, case: Case, call: Call) -> Admission:
         """Admit the call that was permitted."""
         ...
@@ -91,7 +96,7 @@ class Permit:
         if self._scope is not None or self._case.used:
             self._case.used = True  # entered twice at once: neither may go on
             self._case.use()
-        self._scope = BoundScope(Binding(self._admit, self.capability), ends=True)
+        self._scope = BoundScope(Binding(self._admit, self.capability, self._keeper.waits), ends=True)
         self._scope.__enter__()
         return self
 

@@ -3,14 +3,62 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
-__all__ = ["AuditRecord", "AuditSink", "Event", "new_call_id"]
+from remit.encoding import EncodingError, JsonObject, JsonValue, canonicalize, snapshot
+from remit.errors import ConfigError
+
+__all__ = ["AuditRecord", "AuditSink", "Event", "RecordedArguments", "new_call_id"]
 
 Event = Literal["decision", "outcome", "secret", "issue", "revoke", "checkpoint"]
+
+
+class RecordedArguments(Mapping[str, JsonValue]):
+    """Arguments in clear. Kept as JSON text, so that nobody changes them: each look is a fresh copy.
+
+    Args:
+        arguments: JSON values by parameter name.
+
+    Raises:
+        ConfigError: when they have no JSON form.
+    """
+
+    __slots__ = ("text",)
+
+    text: str
+    """The arguments as canonical JSON (RFC 8785)."""
+
+    def __init__(self, arguments: Mapping[str, object]) -> None:
+        try:
+            self.text = canonicalize(snapshot(dict(arguments))[1]).decode("utf-8")
+        except EncodingError as error:
+            raise ConfigError(f"recorded arguments must be JSON; one of them {error}") from None
+
+    def plain(self) -> JsonObject:
+        """Return them as a new dictionary."""
+        return cast("JsonObject", json.loads(self.text))
+
+    def __getitem__(self, name: str) -> JsonValue:
+        return self.plain()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.plain())
+
+    def __len__(self) -> int:
+        return len(self.plain())
+
+    def __eq__(self, other: object) -> bool:
+        return self.text == other.text if isinstance(other, RecordedArguments) else self.plain() == other
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"RecordedArguments({self.plain()!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=True)
@@ -42,9 +90,17 @@ class AuditRecord(Mapping[str, object]):
     """base64url of SHA-256 of the canonical arguments (RFC 8785)."""
     subject: str | None = None
     """What a `secret` or `revoke` record is about: a secret's name, or what was revoked."""
+    arguments: Mapping[str, JsonValue] | None = None
+    """The arguments that the guard was told to record in clear; large values stand as their digest."""
+
+    def __post_init__(self) -> None:
+        if self.arguments is not None and type(self.arguments) is not RecordedArguments:
+            object.__setattr__(self, "arguments", RecordedArguments(self.arguments))
 
     def __getitem__(self, name: str) -> object:
         if name in _FIELDS and (value := getattr(self, name)) is not None:
+            if name == "arguments":
+                return cast("RecordedArguments", value).plain()
             return list(self.chain) if name == "chain" else value
         raise KeyError(name)
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from remit.checks import MAX_SKEW
 from remit.credential import Credential
+from remit.encoding import EncodingError
 from remit.errors import ConfigError, shown
-from remit.ledger import Revocation
-from remit.names import check_name, check_reason, items, read_clock
+from remit.keys import public_key
+from remit.ledger import NEVER, Revocation
+from remit.names import check_name, check_reason, items, mapping, read_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from remit.enforce import Enforcement
 
 __all__ = ["Revoker"]
 
 
+_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _LONGEST_TTL: Final = 90 * 86_400
 """What other guards of the same ledger may accept (draft Section 4.4, MAX_TOKEN_LIFETIME)."""
 
@@ -106,17 +110,43 @@ class Revoker:
         )
         return self._revoke([entry])[0]
 
+    def revoke_key(self, key: str | Mapping[str, object], *, reason: str | None = None) -> bool:
+        """Revoke a key for ever: every token it holds or, as an issuer's, has signed, now or later.
+
+        Args:
+            key: its JWK, or the thumbprint (RFC 7638) of one, as in a token's `kid`.
+            reason: why; kept with the revocation.
+
+        Returns:
+            True when this is new, False when it was done already.
+
+        Raises:
+            ConfigError: when it is neither.
+            Denied: with `ledger_unavailable`, when the ledger does not answer.
+        """
+        entry = Revocation(
+            revoked_at=read_clock(self._enforcement.clock),
+            expires_at=NEVER,
+            key=_thumbprint(key),
+            reason=check_reason(reason),
+        )
+        return self._revoke([entry])[0]
+
     def _revoke(self, entries: list[Revocation]) -> list[bool]:
         enforcement = self._enforcement
         news = enforcement.ask_ledger(enforcement.ledger.revoke, entries)
+        enforcement.view.note(entries)
         for entry, is_news in zip(entries, news, strict=True):
             if is_news:
                 enforcement.trail.revoked(entry.revoked_at, entry.subject, entry.reason)
         return news
 
     def _expiry(self, token_id: str, now: float) -> int:
-        """Return when a token expires: as it says, if this guard has seen it, else the latest it could."""
+        """Return when a token expires: as this guard or the ledger has seen, else the latest it could."""
         known = self._enforcement.verifier.expiry_of(token_id)
+        if known is None:
+            issued = self._enforcement.ask_ledger(self._enforcement.ledger.token, token_id)
+            known = None if issued is None else issued.expires_at
         return self._latest(now) if known is None else known
 
     def _latest(self, now: float) -> int:
@@ -130,3 +160,14 @@ class Revoker:
         """Remove from the ledger what has been expired for more than a day; return the number of entries."""
         now = read_clock(self._enforcement.clock)
         return self._enforcement.ask_ledger(self._enforcement.ledger.purge, now)
+
+
+def _thumbprint(key: object) -> str:
+    if isinstance(key, str):
+        if not _THUMBPRINT.fullmatch(key):
+            raise ConfigError(f"a key must be a JWK or its SHA-256 thumbprint, not {shown(key)}")
+        return key
+    try:
+        return public_key(mapping("the key", key)).thumbprint
+    except EncodingError as error:
+        raise ConfigError(f"the key {error}") from None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from remit.encoding import JsonObject, JsonValue
 
 __all__ = [
+    "CHECKPOINT",
     "MAX_DEPTH",
     "MAX_TOKEN_SIZE",
     "PROOF",
@@ -30,12 +31,14 @@ __all__ = [
     "Claims",
     "Envelope",
     "Signed",
+    "sign_checkpoint",
     "sign_proof",
     "unverified_claims",
 ]
 
 TOKEN: Final = "aat+jwt"  # noqa: S105 - the name of a type
 PROOF: Final = "aat-pop+jwt"
+CHECKPOINT: Final = "remit-checkpoint+jwt"
 MAX_TOKEN_SIZE: Final = 65_536
 """Bytes of one token (draft Section 4.3.1, MAX_TOKEN_SIZE)."""
 MAX_DEPTH: Final = 8
@@ -263,6 +266,11 @@ def sign(header: str, payload: JsonObject, key: HolderKey) -> Signed:
 def sign_proof(payload: JsonObject, key: HolderKey) -> str:
     """Return a proof of possession as a compact JWS (draft Section 7.2)."""
     return sign(_written_header(PROOF, None, ()), payload, key).text
+
+
+def sign_checkpoint(payload: JsonObject, key: HolderKey) -> str:
+    """Return a statement about an audit log as a compact JWS, of a type that nothing takes for a token."""
+    return sign(_written_header(CHECKPOINT, key.public.thumbprint, ()), payload, key).text
 
 
 def _digest(signing_input: bytes) -> str:

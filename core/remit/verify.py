@@ -45,6 +45,8 @@ class VerifiedChain:
     """When the last link's window opens."""
     issued_at: int
     """When the last link was signed."""
+    signer: str
+    """The thumbprint of the key that signed the root."""
     subjects: frozenset[str]
     """What a revocation of this chain, or a part of it, may name."""
     restricted: bool
@@ -113,8 +115,13 @@ class ChainVerifier:
 
     def _extended(self, parent: VerifiedChain | None, token: str) -> VerifiedChain:
         envelope = Envelope.read(token, TOKEN)
-        claims = self._root(envelope) if parent is None else _child(envelope, parent)
+        if parent is None:
+            claims, signer = self._root(envelope)
+        else:
+            claims, signer = _child(envelope, parent), parent.signer
         subjects = {
+            f"key:{signer}",
+            f"key:{claims.holder.thumbprint}",
             f"token:{claims.id}",
             f"agent:{claims.agent_name}",
         }
@@ -128,6 +135,7 @@ class ChainVerifier:
                 expires_at=claims.expires_at,
                 not_before=start,
                 issued_at=claims.issued_at,
+                signer=signer,
                 subjects=frozenset(subjects),
                 restricted=restricted,
                 grants={},
@@ -139,13 +147,14 @@ class ChainVerifier:
             expires_at=min(parent.expires_at, claims.expires_at),
             not_before=max(parent.not_before, start),
             issued_at=max(parent.issued_at, claims.issued_at),
+            signer=signer,
             subjects=parent.subjects | subjects,
             restricted=parent.restricted or restricted,
             grants={},
         )
 
-    def _root(self, envelope: Envelope) -> Claims:
-        """Steps 3a to 3n."""
+    def _root(self, envelope: Envelope) -> tuple[Claims, str]:
+        """Steps 3a to 3n. Returns the claims, and the thumbprint of the key that signed them."""
         anchor, payload = self._opened(envelope)
         claims = Claims.parse(payload, envelope.header.features)
         if claims.issuer != anchor.issuer:
@@ -159,7 +168,7 @@ class ChainVerifier:
         if claims.tools is None:
             raise EncodingError("grants nothing")
         self._check_lifetime(claims)
-        return claims
+        return claims, anchor.key.thumbprint
 
     def _opened(self, envelope: Envelope) -> tuple[TrustAnchor, Any]:
         kid = envelope.header.kid

@@ -224,9 +224,8 @@ class _Broken(remit.MemoryLedger):
         setattr(self, method, fail)
 
 
-@pytest.mark.parametrize("method", ["revoked", "commit"])
-def test_a_ledger_that_does_not_answer_denies(world: World, method: str) -> None:
-    guard = world.new_guard(ledger=_Broken(method))
+def test_a_ledger_that_does_not_answer_denies_what_has_limits(world: World) -> None:
+    guard = world.new_guard(ledger=_Broken("commit"))
     credential = world.issue(limits={"tool:use": remit.Limit(max_uses=5)})
     denied = refusal(lambda: guard.check(credential, "tool:use", {}))
     assert denied.code == "ledger_unavailable"
@@ -242,16 +241,17 @@ def test_a_ledger_that_does_not_answer_is_an_error_of_remit_in_everything_else(w
     )
     assert refusal(world.new_guard(ledger=_Broken("revocations")).revocations).code == "ledger_unavailable"
     assert refusal(world.new_guard(ledger=_Broken("purge")).purge).code == "ledger_unavailable"
-    decision = world.new_guard(ledger=_Broken("revoked")).explain(world.issue(), "tool:use", {})
+    limited = world.issue(limits={"tool:use": remit.Limit(max_uses=5)})
+    decision = world.new_guard(ledger=_Broken("probe")).explain(limited, "tool:use", {})
     assert (decision.allowed, decision.code) == (False, "ledger_unavailable")
 
 
 @pytest.mark.parametrize("answer", [None, 0, object(), [None], ["token:x"]])
 def test_a_ledger_that_answers_nonsense_denies(world: World, answer: object) -> None:
     ledger: Any = remit.MemoryLedger()
-    ledger.revoked = lambda subjects: answer
+    ledger.changes = lambda since: answer
     guard = world.new_guard(ledger=ledger)
-    assert refusal(lambda: guard.check(world.issue(), "tool:use", {})).code == "ledger_unavailable"
+    assert refusal(lambda: guard.check(world.issue(), "tool:use", {})).code == "revocations_stale"
 
 
 def test_a_ledger_is_needed_as_a_ledger(world: World) -> None:

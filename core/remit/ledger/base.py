@@ -1,111 +1,51 @@
-"""What a ledger is, and what goes in and out of one."""
+"""What a ledger is.
+
+Invariants that every implementation holds, and that the contract suite in the tests shows:
+
+- a call of `revoke` or `commit` is done wholly or not at all, also when its process is killed;
+- changes are numbered in the order in which they can be read: whoever has read up to a number never
+  misses one below it;
+- a refused commit leaves no trace: no counter moved, no proof remembered;
+- all times are by the guard's clock, handed in as `now`; a ledger asks no clock of its own.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-from remit.errors import LimitExceeded, shown
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    from remit.ledger.entries import Changes, Charge, LiveToken, Position, Revocation
     from remit.proof import Proof
 
-__all__ = ["PURGE_MARGIN", "Charge", "Ledger", "Revocation"]
+__all__ = ["PAGE", "Ledger", "RemoteLedger"]
 
-PURGE_MARGIN = 86_400
-"""Seconds an entry outlives its token, so that a clock that steps back revives nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revocation:
-    """One thing that was revoked: a token, or an agent. With it goes everything derived from it."""
-
-    revoked_at: float
-    """Seconds since the epoch, by the guard's clock."""
-    expires_at: int
-    """When the last token it concerns has expired, as far as is known."""
-    token_id: str | None = None
-    """The `jti` of the token that was revoked."""
-    agent: str | None = None
-    """The agent whose tokens were revoked."""
-    issued_until: float | None = None
-    """For an agent: tokens issued up to then are revoked; later ones are not."""
-    reason: str | None = None
-    """Why, as the operator said."""
-
-    @property
-    def subject(self) -> str:
-        """What a chain is compared with."""
-        return f"token:{self.token_id}" if self.token_id is not None else f"agent:{self.agent}"
-
-    def concerns(self, token_id: str, agent: str, issued_at: int) -> bool:
-        """Tell whether a token with these claims is revoked by this."""
-        if self.token_id is not None:
-            return self.token_id == token_id
-        return self.agent == agent and (self.issued_until is None or issued_at <= self.issued_until)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the revocation as a JSON object, what is not set left out."""
-        names = ("token_id", "agent", "reason", "revoked_at", "issued_until", "expires_at")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """One counter to be charged by one call.
-
-    Counters are keyed by the digest of the token that states the limit, which nobody can choose.
-    """
-
-    counter: str
-    """Names the counter: the token's digest, the capability, and which limit of it."""
-    amount: int
-    """What is added: 1 for a use, millionths for a budget."""
-    ceiling: int
-    """The most the counter may hold."""
-    window: int | None
-    """For a rate, the seconds after which a use counts no more; None for a counter that only grows."""
-    expires_at: int
-    """When the token that states the limit expires, and the counter is of no more use."""
-    link: int
-    """The position in the chain of the token that states the limit."""
-    capability: str
-    limit: str
-    """Which limit it is, as a phrase for the reason of a denial."""
-
-    def exceeded(self) -> LimitExceeded:
-        """Return the refusal of a call for which this counter has no room."""
-        return LimitExceeded(
-            "limit_exceeded",
-            f"You have used up {self.limit} of {shown(self.capability)}.",
-            capability=self.capability,
-            link=self.link,
-        )
+PAGE = 100_000
+"""How many changes are read at once."""
 
 
 class Ledger(Protocol):
-    """Shared state of guards: revocations, use counts, rates, budgets, proofs that were seen.
+    """Shared state of guards: revocations, use counts, rates, budgets, proofs, metadata of tokens.
 
-    All times are by the guard's clock, in seconds. Every method is safe to call from many threads,
-    and each call is atomic. A ledger that cannot answer raises `Denied` with `ledger_unavailable`.
+    Every method is safe to call from many threads, and each call is atomic. A ledger that cannot
+    answer raises any exception but a `Denied` of its own; whoever asked takes that for a no.
     """
 
     def revoke(self, revocations: Sequence[Revocation]) -> list[bool]:
-        """Add revocations; for each, whether it says something new."""
+        """Add revocations; for each, whether it says something new (see `Revocation.after`)."""
         ...
 
-    def revoked(self, subjects: Iterable[str]) -> Sequence[Revocation]:
-        """Return the revocations that name one of `subjects`."""
+    def position(self) -> Position:
+        """Return how far the ledger has come. This is asked on every check of a ledger on this machine."""
         ...
 
-    def as_of(self, now: float) -> float:
-        """Return the time for which `revoked` is known to be complete; `now` for one that never lags."""
+    def changes(self, since: int, limit: int = PAGE) -> Changes:
+        """Return the oldest `limit` changes whose number is greater than `since`, 0 for all."""
         ...
 
-    def revocations(self) -> list[Revocation]:
-        """Return all revocations, newest first."""
+    def revocations(self, limit: int | None = None) -> list[Revocation]:
+        """Return the newest `limit` revocations, or all, newest first."""
         ...
 
     def commit(self, charges: Sequence[Charge], proof: Proof | None, now: float) -> None:
@@ -121,6 +61,40 @@ class Ledger(Protocol):
         """Raise what `commit` would raise for these charges, and charge nothing."""
         ...
 
+    def enroll(self, token: LiveToken) -> None:
+        """Keep the metadata of a token that was issued."""
+        ...
+
+    def token(self, token_id: str) -> LiveToken | None:
+        """Return the metadata of a token that was issued, when it is known."""
+        ...
+
+    def tokens(self, now: float, *, limit: int = 100, before: LiveToken | None = None) -> list[LiveToken]:
+        """Return tokens that have not expired, those that live longest first (then by identifier).
+
+        Args:
+            now: the guard's time.
+            limit: how many at most.
+            before: the last token of the page before; None for the first page.
+        """
+        ...
+
     def purge(self, now: float) -> int:
         """Remove what has been expired for longer than the margin; return the number of entries."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections and threads. A ledger may be used again afterwards, and opens then."""
+        ...
+
+
+@runtime_checkable
+class RemoteLedger(Ledger, Protocol):
+    """A ledger that is reached over a network. Its guards follow it from a thread of their own."""
+
+    def wait(self, timeout: float) -> None:
+        """Wait until something may have been revoked, or for `timeout` seconds; raise when that fails.
+
+        Called from one thread only. It may return early for no reason.
+        """
         ...

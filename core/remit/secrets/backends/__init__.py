@@ -1,0 +1,1 @@
+"""The built-in backends, a module each, loaded when a reference of their scheme is met."""
