@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import remit
+from remit.keys import public_key
 
-from .support import NOW, World, refusal, verdict
+from .support import DAY, NOW, URI, World, refusal, verdict
 
 
 def _use(world: World, credential: remit.Credential) -> str:
@@ -259,3 +260,53 @@ def test_a_ledger_is_needed_as_a_ledger(world: World) -> None:
         world.new_guard(ledger={})
     with pytest.raises(remit.ConfigError):
         world.new_guard(audit=[])
+
+
+def test_a_holders_key_is_revoked_with_all_that_it_holds_and_derives(world: World) -> None:
+    held = remit.Issuer.generate("https://any.example").anchor.jwk  # some public key
+    mine, others = world.issue(max_depth=1), world.issue()
+    child = mine.delegate("worker", ["tool:use"])
+    key = world.guard.validate(mine).holder
+    assert world.guard.revoke_key(key, reason="stolen")
+    assert not world.guard.revoke_key(key)
+    for credential in (mine, child):
+        assert refusal(lambda c=credential: world.guard.check(c, "tool:use", {})).code == "token_revoked"
+    assert verdict(lambda: world.guard.check(others, "tool:use", {})) == "allowed"
+    assert world.guard.revoke_key(held)
+    again = world.issue(holder=held)
+    assert refusal(lambda: world.guard.validate(again)).code == "token_revoked"  # later tokens as well
+    world.clock.now += 400 * DAY
+    world.guard.purge()
+    assert {entry.key for entry in world.guard.revocations()} == {
+        key,
+        public_key(held).thumbprint,
+    }
+
+
+def test_a_key_in_the_middle_of_a_chain_takes_what_comes_after_it(world: World) -> None:
+    root = world.issue(max_depth=2)
+    child = root.delegate("worker", ["tool:use"], max_depth=1)
+    leaf = child.delegate("helper", ["tool:use"])
+    world.guard.revoke_key(world.guard.validate(child).holder)
+    assert verdict(lambda: world.guard.check(root, "tool:use", {})) == "allowed"
+    assert refusal(lambda: world.guard.check(child, "tool:use", {})).link == 1
+    assert refusal(lambda: world.guard.check(leaf, "tool:use", {})).link == 1
+
+
+def test_an_issuers_key_is_revoked_with_all_that_it_signed(world: World) -> None:
+    other = remit.Issuer.generate(URI, clock=world.clock)
+    guard = world.new_guard(trust=[world.issuer.anchor, other.anchor])
+    old, new = world.issue(), other.issue("agent-a", ["tool:use"])
+    guard.revoke_key(world.issuer.anchor.jwk, reason="compromised")
+    assert refusal(lambda: guard.check(old, "tool:use", {})).link == 0
+    assert refusal(lambda: guard.check(world.issue(), "tool:use", {})).code == "token_revoked"
+    assert verdict(lambda: guard.check(new, "tool:use", {})) == "allowed"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "x", "a" * 44, None, {}, {"kty": "OKP"}, 7, "é" * 43, b"x" * 43], ids=repr
+)
+def test_what_is_no_key_is_not_revoked(world: World, key: Any) -> None:
+    with pytest.raises(remit.ConfigError):
+        world.guard.revoke_key(key)
+    assert world.guard.revocations() == []
