@@ -98,7 +98,7 @@ lock: $(if $(filter $(BIN)/uv,$(UV)),$(VENV)/.dev-packages)
 	$(COMPILE) pyproject.toml --extra all --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra demo --constraints requirements/dev.txt --output-file requirements/demo.txt
 	$(COMPILE) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
-	$(COMPILE) pyproject.toml --group bench --extra langchain --constraints requirements/dev.txt --output-file requirements/bench.txt
+	$(COMPILE) pyproject.toml --group bench --extra langchain --extra postgres --extra redis --constraints requirements/dev.txt --output-file requirements/bench.txt
 
 clean:
 	rm -rf $(VENV) $(BENCH) build dist .coverage .coverage.* htmlcov

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import peers
+import state
 from timing import micros, once_each
 
 import remit
@@ -173,6 +174,14 @@ def revocations() -> None:
         row(f"warm check beside {count:,} revocations", remit_takes=micros(check))
 
 
+def shared_state() -> None:
+    """Rows on ledgers and audit."""
+    credential = chain_of(0)
+    state.audits(row, lambda guard: partial(guard.check, credential, TOOL, ARGUMENTS), ISSUER.anchor)
+    state.ledgers(row)
+    state.propagation(row)
+
+
 def frameworks() -> None:
     """Rows on tools of LangChain, bare and guarded, alternating so that both see the same machine."""
     from langchain_core.tools import tool
@@ -223,7 +232,7 @@ def main() -> None:
         f"{peers.date()}  Python {platform.python_version()}  {os.cpu_count()} cores  microseconds, medians"
     )
     print(f"{'':<44}{'remit':>10}{'floor':>9}  {'ratio':>5}  {'target':<12} peers")
-    sections: list[Callable[[], Any]] = [checking, revocations, frameworks, importing]
+    sections: list[Callable[[], Any]] = [checking, revocations, shared_state, frameworks, importing]
     sign, verify = map(micros, peers.bare())
     nacl_sign, nacl_verify = map(micros, peers.pynacl())
     print(f"{'bare sign, 300 bytes':<54}{sign:9.1f}{'':22}PyNaCl {nacl_sign:.1f}")
