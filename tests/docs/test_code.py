@@ -3,6 +3,7 @@
 The Python blocks of a page share one namespace, in order. `<!-- raises: Name -->` before a block says
 that it ends with that exception. A `text` block directly after one shows its output, an exception as the
 last line of a traceback; `...` in it stands for anything. `<!-- drawing -->` marks a text that is none.
+The commands of a page run in one folder, in order; a `toml` block that begins with `# NAME.toml` is that file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def test_the_python_of_a_page_runs_and_prints_what_it_shows(page: Path) -> None:
 def test_no_block_of_a_page_is_left_out(page: Path) -> None:
     for block in blocks_of(page):
         assert block.language in RUN | READ, f"{block.where}: nobody runs or reads {block.language!r}"
-        assert not block.mark or block.mark == "drawing" or block.mark.startswith("raises: ")
+        assert not block.mark or block.mark == "drawing" or block.mark.startswith(("raises: ", "exits: "))
         if block.language == "toml":
             tomllib.loads(block.text)
         if block.language == "json":
@@ -110,14 +110,8 @@ def test_other_output_than_a_page_shows_is_noticed(shown: str, printed: str, ver
 
 # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
-COMMANDS = [
-    (block, number)
-    for page in PAGES
-    for block in blocks_of(page)
-    if block.language == "console"
-    for number, line in enumerate(block.text.splitlines())
-    if line.startswith("$ ")
-]
+FILE = re.compile(r"# (?P<name>[\w.-]+\.\w+)")
+"""The first line of a block that is written to a file, for the commands after it."""
 
 
 def makefile_targets() -> set[str]:
@@ -125,48 +119,83 @@ def makefile_targets() -> set[str]:
     return set(re.findall(r"^([a-z][\w-]*):", text, re.MULTILINE))
 
 
-@cache
-def output_of(arguments: tuple[str, ...]) -> str:
-    """What `remit` prints."""
+def extras() -> dict[str, list[str]]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return dict(project["optional-dependencies"])
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `remit` in it, for the shell."""
+    folder = tmp_path_factory.mktemp("bin")
+    program = folder / "remit"
+    program.write_text(f"#!{sys.executable}\nfrom remit.cli import main\n\nmain()\n", encoding="utf-8")
+    program.chmod(0o755)
+    return folder
+
+
+def printed_by(command: str, programs: Path, status: int) -> str:
+    """What a command prints, in the folder of its page."""
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
-        [sys.executable, "-c", "from remit.cli import main; main()", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"},
+        ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60, env=environment
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout if status == 0 else done.stdout + done.stderr
 
 
-def shown_after(block: Block, number: int) -> str:
-    """What a page shows as the output of a command."""
-    lines = block.text.splitlines()[number + 1 :]
-    end = next((i for i, line in enumerate(lines) if line.startswith("$ ")), len(lines))
-    return "\n".join(lines[:end])
+def commands_of(block: Block) -> Iterator[tuple[str, str]]:
+    """The commands of a block, each with what the page shows after it."""
+    command: str | None = None
+    shown: list[str] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            if command is not None:
+                yield command, "\n".join(shown)
+            command, shown = line.removeprefix("$ ").partition("  #")[0].strip(), []
+        elif command is not None:
+            shown.append(line)
+    if command is not None:
+        yield command, "\n".join(shown)
 
 
-@pytest.mark.parametrize(
-    ("block", "number"), COMMANDS, ids=[f"{block.where}-{number}" for block, number in COMMANDS]
-)
-def test_a_command_of_a_page_exists_and_prints_what_it_shows(block: Block, number: int) -> None:
-    command = block.text.splitlines()[number].removeprefix("$ ").partition("  #")[0].split()
-    shown = shown_after(block, number)
-    match command:
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_commands_of_a_page_run_in_order_and_print_what_it_shows(page: Path, programs: Path) -> None:
+    """`<!-- exits: 1 -->` before a block says how its last command ends; all others end with 0."""
+    for block in blocks_of(page):
+        name = FILE.match(block.text)
+        if name is not None and block.language == "toml":
+            Path(name["name"]).write_text(block.text, encoding="utf-8")
+        if block.language != "console":
+            continue
+        commands = list(commands_of(block))
+        kind, _, last = block.mark.partition(": ")
+        for number, (command, shown) in enumerate(commands, 1):
+            status = int(last) if kind == "exits" and number == len(commands) else 0
+            printed = checked(command, block, programs, status)
+            if shown and printed is not None:
+                assert same(shown, printed), f"{block.where}: the page shows\n{shown}\nit prints\n{printed}"
+
+
+def checked(command: str, block: Block, programs: Path, status: int) -> str | None:
+    """Run a command, or look whether what it names is there; what it printed, if it was run."""
+    match command.split():
+        case ["make", "demo"]:  # its recipe is `remit demo`, in an environment of its own
+            return printed_by("remit demo", programs, status)
         case ["make", *targets]:
             assert set(targets) <= makefile_targets()
-            # The recipe of `make demo` is `remit demo`, in an environment of its own.
-            printed = output_of(("demo",)) if targets == ["demo"] else ""
-        case ["remit", *arguments]:
-            printed = output_of(tuple(arguments))
+            return None
         case ["pip", "install", target]:
             extra = re.fullmatch(r"'?remit(?:\[(\w+)\])?'?", target)
-            project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
             assert extra is not None
-            assert extra[1] is None or extra[1] in project["optional-dependencies"]
-            printed = ""
+            assert extra[1] is None or extra[1] in extras()
+            return None
+        case ["remit", *_]:
+            return printed_by(command, programs, status)
+        case ["export", assignment, *_]:
+            name = assignment.partition("=")[0]
+            os.environ[name] = printed_by(f"{command}; printf %s \"${name}\"", programs, status)
+            return None
         case _:
-            pytest.fail(f"{block.where}: nobody knows how to check {command}")
-    if shown:
-        assert same(shown, printed), f"{block.where}: the page shows\n{shown}\nand it prints\n{printed}"
+            pytest.fail(f"{block.where}: nobody knows how to check {command!r}")
