@@ -195,7 +195,7 @@ def checked(command: str, block: Block, programs: Path, status: int) -> str | No
             return printed_by(command, programs, status)
         case ["export", assignment, *_]:
             name = assignment.partition("=")[0]
-            os.environ[name] = printed_by(f"{command}; printf %s \"${name}\"", programs, status)
+            os.environ[name] = printed_by(f'{command}; printf %s "${name}"', programs, status)
             return None
         case _:
             pytest.fail(f"{block.where}: nobody knows how to check {command!r}")

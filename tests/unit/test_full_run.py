@@ -68,7 +68,7 @@ class Run:
         provider.add_span_processor(SimpleSpanProcessor(self.spans))
         logger = logging.getLogger("full-run")
         logger.setLevel(logging.DEBUG)
-        self.sinks = [
+        self.sinks: list[Any] = [
             remit.JsonlAudit(
                 self.folder / "audit.jsonl", signer=remit.Issuer.generate("urn:example:audit"), every=3
             ),
@@ -182,7 +182,7 @@ def test_a_run_with_everything_leaves_no_canary_anywhere(run: Run, caplog: pytes
     caplog.set_level(logging.DEBUG)
     use_everything(run)
     for sink in run.sinks[:2]:
-        sink.close()  # type: ignore[attr-defined]
+        sink.close()
     run.ledger.close()
     places = {
         "shown": "\n".join(run.shown),
@@ -212,7 +212,7 @@ def test_what_the_run_recorded_is_whole_and_in_every_sink(run: Run, caplog: pyte
     caplog.set_level(logging.DEBUG)
     use_everything(run)
     for sink in run.sinks[:2]:
-        sink.close()  # type: ignore[attr-defined]
+        sink.close()
     lines = [
         json.loads(line) for line in (run.folder / "audit.jsonl").read_text(encoding="ascii").splitlines()
     ]
