@@ -238,15 +238,22 @@ class Enforcement:
 
     def _resolved(self, case: Case, name: str) -> Secret:
         """Return a secret that was found to be granted; whether it could be had is recorded."""
+        leaf = case.chain.leaf
         try:
             backend = self.secrets.backend_of(name)
-            value = ask_backend(name, backend, partial(self.secrets.fetch, name))
+            # No variable holds the bare value: a trace of what fails from here on may show them.
+            secret = Secret(
+                ask_backend(name, backend, partial(self.secrets.fetch, name)),
+                name=name,
+                backend=backend,
+                token_id=leaf.id,
+                agent=leaf.agent_name,
+            )
         except Denied as denial:
             self.trail.secret(_entry(case), name, denial)
             raise
         self.trail.secret(_entry(case), name, None)
-        leaf = case.chain.leaf
-        return Secret(value, name=name, backend=backend, token_id=leaf.id, agent=leaf.agent_name)
+        return secret
 
     def _recheck(self, case: Case, source: object) -> None:
         """Deny what was allowed before, if its chain has since expired, been revoked or been closed."""

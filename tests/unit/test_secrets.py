@@ -195,14 +195,14 @@ def test_a_secret_that_is_not_there_denies_the_call_and_says_so(
         assert _resolve(world.guard, credential) == "secret_not_found"
 
 
-def _failing(name: str) -> str:
+def _failing(self: object, reference: object) -> str:
     raise ConnectionError(f"vault answered {CANARY}")
 
 
 def test_a_backend_that_fails_denies_the_call_without_what_it_said(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("remit.secrets.store._BACKENDS", {"env": _failing})
+    monkeypatch.setattr("remit.secrets.backends.environment.Environment.read", _failing)
     credential = world.issue(secrets=["KEY"])
     for call in (
         lambda: world.guard.resolve_secret(credential, "KEY", tool="tool:use"),

@@ -2,7 +2,8 @@
 
 A reference is `scheme://path`, then perhaps `?name=value&name=value`, then perhaps `#field`. Nothing is
 decoded or normalised: what could be read in two ways is refused. Somebody may have written the secret
-itself where its reference belongs, so that no message quotes more of one than its scheme.
+itself where its reference belongs, so that no message quotes more of one than its scheme and the names of
+its options.
 """
 
 from __future__ import annotations

@@ -82,3 +82,6 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("secrets are not pickled")
+
+    def __getstate__(self) -> NoReturn:  # of every object since Python 3.11: it would hand the value out
+        raise TypeError("secrets are not pickled")

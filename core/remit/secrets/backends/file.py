@@ -23,7 +23,7 @@ __all__ = ["File"]
 
 MAX_BYTES: Final = 64 * 1024
 _MAX_LINKS: Final = 16
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 8
 """Kubernetes may replace the folder between two steps: then the walk begins again."""
 _FOLDER: Final = (
     getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -31,6 +31,7 @@ _FOLDER: Final = (
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 # Not to wait for the other end of a pipe, nor to become the owner of a terminal.
 _FILE: Final = os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_STEPWISE: Final = {os.open, os.stat, os.readlink} <= os.supports_dir_fd  # nowhere but on POSIX
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
@@ -58,7 +59,7 @@ class File:
             raise ConfigError(
                 "file:// needs an absolute path, as in file:///run/secrets/name: no root is set"
             )
-        if not {os.open, os.stat, os.readlink} <= os.supports_dir_fd:
+        if not _STEPWISE:
             raise ConfigError("file:// needs a system on which files can be opened relative to a folder")
 
     def read(self, reference: Reference) -> str | None:
