@@ -97,7 +97,7 @@ class Invocation:
             return cls(tool, binding, args, kwargs)
         import asyncio  # only those who use it pay for it
 
-        checking = asyncio.ensure_future(asyncio.to_thread(cls, tool, binding, args, kwargs))
+        checking: Future[Any] = asyncio.ensure_future(asyncio.to_thread(cls, tool, binding, args, kwargs))
         try:
             return await asyncio.shield(checking)
         except asyncio.CancelledError as error:  # the check goes on, and may yet charge
@@ -239,7 +239,7 @@ class Invocation:
         return RemitError(f"the tool failed with {type(error).__name__}, which showed a secret")
 
 
-def _abandon(reason: BaseException, checking: Future[Invocation]) -> None:
+def _abandon(reason: BaseException, checking: Future[Any]) -> None:
     """Record what became of a call whose caller was gone before its check was done."""
     if not checking.cancelled() and checking.exception() is None:
         checking.result().abandon(reason)
