@@ -23,7 +23,7 @@ from remit.enforce import ANYBODY, Enforcement
 from remit.errors import ConfigError, Denied, shown
 from remit.grant import check_audience
 from remit.ledger import MemoryLedger, view_of
-from remit.names import DEFAULT_MAX_TTL, check_clock, check_name, read_clock, seconds
+from remit.names import DEFAULT_MAX_TTL, check_clock, check_name, exact, read_clock, seconds
 from remit.proof import MAX_WINDOW, ProofPolicy
 from remit.revoke import Revoker
 from remit.secrets import Secrets
@@ -192,7 +192,7 @@ class Guard(Revoker):
             Denied: when the call is not allowed, or the proof is not one for this call, or was used before.
         """
         case = self._case(presentation, Call(capability, arguments), _bearer(agent, session, task))
-        case.nonce = nonce
+        case.nonce = exact(nonce)
         case.needs_proof = True
         return self._enforcement.permit(case)
 
@@ -222,7 +222,7 @@ class Guard(Revoker):
         case = self._case(
             token, Call("" if capability is None else capability, {}), _bearer(agent, session, task)
         )
-        return Token.of(self._enforcement.validate(case, capability))
+        return Token.of(self._enforcement.validate(case, exact(capability)))
 
     def explain(
         self,
@@ -283,8 +283,8 @@ class Guard(Revoker):
             SecretDenied: when the token does not grant it for this tool, or the backend cannot give it.
             Denied: when the token is not good.
         """
-        case = self._case(credential, Call(tool, {}, secrets=(name,)), _bearer(agent, session, task))
-        return self._enforcement.secret(case, name)
+        case = self._case(credential, Call(tool, {}), _bearer(agent, session, task))
+        return self._enforcement.secret(case, exact(name))
 
     def acting_as(
         self,
@@ -370,8 +370,9 @@ class Guard(Revoker):
             self.revoke_credential(child, reason="the task ended")
 
     def _case(self, source: object, call: Call, bearer: Bearer) -> Case:
+        call.capability = exact(call.capability)
         return Case(source, call, bearer, read_clock(self._enforcement.clock))
 
 
 def _bearer(agent: str | None, session: str | None, task: str | None) -> Bearer:
-    return ANYBODY if agent is session is task is None else Bearer(agent, session, task)
+    return ANYBODY if agent is session is task is None else Bearer(exact(agent), exact(session), exact(task))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from remit.errors import ConfigError, shown
 
@@ -20,6 +20,7 @@ __all__ = [
     "check_reason",
     "check_text",
     "check_uri",
+    "exact",
     "items",
     "mapping",
     "moment",
@@ -27,6 +28,8 @@ __all__ = [
     "seconds",
     "timestamp",
 ]
+
+T = TypeVar("T")
 
 Duration: TypeAlias = "str | int | float | timedelta"
 """A length of time: `30s`, `15m`, `2h`, `7d`, whole seconds, or a `timedelta`."""
@@ -45,6 +48,12 @@ MAX_NAME: Final = 256
 """Characters of the name of an agent, a capability, a session, a task or a secret."""
 _MAX_REASON: Final = 1000
 _LATEST: Final = 253_402_300_799  # the last second that a datetime can show
+
+
+def exact(text: T) -> T:
+    """Return text as plain `str`, and all else as it is: a subclass may claim to equal anything."""
+    plain: Any = str.__str__(text) if isinstance(text, str) and type(text) is not str else text
+    return cast("T", plain)
 
 
 def check_name(what: str, name: object) -> str:

@@ -33,8 +33,11 @@ class RecordedArguments(Mapping[str, JsonValue]):
     """The arguments as canonical JSON (RFC 8785)."""
 
     def __init__(self, arguments: Mapping[str, object]) -> None:
+        given = dict(arguments)
+        if not all(type(name) is str for name in given):
+            raise ConfigError("recorded arguments must be named by strings")
         try:
-            self.text = canonicalize(snapshot(dict(arguments))[1]).decode("utf-8")
+            self.text = canonicalize(snapshot(given)[1]).decode("utf-8")
         except EncodingError as error:
             raise ConfigError(f"recorded arguments must be JSON; one of them {error}") from None
 
@@ -66,7 +69,8 @@ class AuditRecord(Mapping[str, object]):
     """One record. It is also a read-only mapping of its fields, those that are None left out."""
 
     event: Event
-    """`decision` before a call, `outcome` after one that was allowed, `secret`, `issue` or `revoke`."""
+    """`decision` before a call, `outcome` after one that was allowed, `secret`, `issue` or `revoke`; a log
+    adds `checkpoint`, which is about itself."""
     at: float
     """Seconds since the epoch, by the clock of whoever recorded it."""
     allowed: bool

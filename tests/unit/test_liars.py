@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import pydantic
 import pytest
@@ -205,3 +205,46 @@ def test_an_object_that_pretends_to_be_of_another_class_is_denied(world: World, 
     for value in ("ACME", 1):
         denied = refusal(lambda: _run(world, Pretending(kind, value)))
         assert (denied.code, denied.argument) == ("argument_denied", "order")
+
+
+class _Alias(str):
+    """A name that claims to be another one."""
+
+    claims: str
+
+    def __new__(cls, text: str, claims: str) -> Self:
+        name = super().__new__(cls, text)
+        name.claims = claims
+        return name
+
+    def __eq__(self, other: object) -> bool:
+        return other == self.claims
+
+    def __hash__(self) -> int:
+        return hash(self.claims)
+
+    def __getitem__(self, key: Any) -> str:
+        return self.claims[key]
+
+
+def test_a_name_that_claims_to_be_another_is_taken_at_its_text(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "value")
+    guard, credential = world.guard, world.issue("trades:propose", secrets=["KEY"], session="s-1")
+    lie = _Alias("harmless:read", "trades:propose")
+    for call in (
+        lambda: guard.check(credential, lie, {}, session="s-1"),
+        lambda: guard.validate(credential, lie, session="s-1"),
+        lambda: guard.resolve_secret(credential, "KEY", tool=lie, session="s-1"),
+    ):
+        assert refusal(call).code == "capability_missing"
+    assert [record.capability for record in world.audit.records[-3:]] == ["harmless:read"] * 3
+    name = _Alias("OTHER", "KEY")
+    secret = refusal(lambda: guard.resolve_secret(credential, name, tool="trades:propose", session="s-1"))
+    assert secret.code == "secret_denied"
+    for bearer in ({"session": _Alias("s-2", "s-1")}, {"session": "s-1", "agent": _Alias("b", "agent-a")}):
+        assert refusal(lambda b=bearer: guard.check(credential, "trades:propose", {}, **b)).code in {  # type: ignore[misc]
+            "session_mismatch",
+            "agent_mismatch",
+        }

@@ -1,4 +1,4 @@
-"""The files of a log: opened so that nothing else is written to, locked for a bounded time, read from the end.
+"""The files of a log: opened so that nothing else is written to, and read from either end.
 
 A log at ``PATH`` has ``PATH.head`` beside it, which is also what its writers lock; the files that it
 was continued from are ``PATH.000000000001`` and so on, each named by the number of its first record.
@@ -8,43 +8,33 @@ from __future__ import annotations
 
 import os
 import stat
-import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from remit.audit.line import MAX_LINE
 from remit.errors import ConfigError, shown
+from remit.files import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-try:
-    import fcntl
-except ImportError:  # not on this system
-    fcntl = None  # type: ignore[assignment]  # asked for before it is used
-
 __all__ = [
-    "OtherHolderError",
     "Segment",
     "head_of",
     "lines_from",
     "lines_until",
-    "locked",
-    "need_locks",
+    "log_path",
     "open_own",
+    "segment_path",
     "segments_of",
-    "unlocked",
+    "why",
 ]
 
 _OWN: Final = 0o600
 _BLOCK: Final = 1 << 16
 _DIGITS: Final = 12
+_MOST_DIGITS: Final = 18
 _OTHERS_WRITE: Final = 0o002
-_FIRST_PAUSE: Final = 0.0002
-_LONGEST_PAUSE: Final = 0.01
-
-
-class OtherHolderError(Exception):
-    """Another process has held a log's lock for longer than was to be waited."""
 
 
 class Segment(NamedTuple):
@@ -55,14 +45,18 @@ class Segment(NamedTuple):
     path: str
 
 
-def need_locks() -> None:
-    """Check that this system has what several writers need.
+def log_path(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path of a log.
 
     Raises:
-        ConfigError: when it has not.
+        ConfigError: when it is no path.
     """
-    if fcntl is None:
-        raise ConfigError("JsonlAudit needs file locks (fcntl), which this system lacks; use SqliteAudit")
+    return str(as_path(path).absolute())
+
+
+def why(error: Exception) -> str:
+    """Return what an error says, without the path that one of the system's would show."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def head_of(path: str) -> str:
@@ -81,14 +75,17 @@ def segments_of(path: str) -> list[Segment]:
     Raises:
         OSError: when its folder cannot be read.
     """
-    folder, name = os.path.split(path)
-    found: list[Segment] = []
-    with os.scandir(folder or ".") as entries:
+    log, found = Path(path), list[Segment]()
+    with os.scandir(log.parent) as entries:
         for entry in entries:
             base, _, number = entry.name.rpartition(".")
-            if base == name and len(number) >= _DIGITS and number.isascii() and number.isdecimal():
-                found.append(Segment(int(number[:18]), os.path.join(folder, entry.name)))  # noqa: PTH118 - a hot name
+            if base == log.name and _DIGITS <= len(number) <= _MOST_DIGITS and _is_number(number):
+                found.append(Segment(int(number), entry.path))
     return sorted(found)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def open_own(path: str, *, create: bool, append: bool) -> int:
@@ -103,49 +100,23 @@ def open_own(path: str, *, create: bool, append: bool) -> int:
         OSError: when it cannot be opened; FileNotFoundError when it is not there and not to be made.
         ConfigError: when it is not a regular file, or anybody can write it.
     """
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    flags |= (os.O_CREAT if create else 0) | (os.O_APPEND if append else 0)
+    flags = os.O_RDWR | (os.O_CREAT if create else 0) | (os.O_APPEND if append else 0)
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # no system has all of them
+        flags |= getattr(os, name, 0)
     handle = os.open(path, flags, _OWN)
     try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{shown(path)} is not a regular file")
-        if status.st_mode & _OTHERS_WRITE:
-            raise ConfigError(f"anybody can write {shown(path)}; make its mode 0600")
-    except BaseException:  # whatever it is, the handle is not left open
+        _check_own(path, os.fstat(handle).st_mode)
+    except ConfigError:
         os.close(handle)
         raise
     return handle
 
 
-def locked(handle: int, wait: float) -> None:
-    """Take the lock of a log.
-
-    Raises:
-        OtherHolderError: when another process has it for `wait` seconds on end.
-    """
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass
-    else:
-        return
-    pause, deadline = _FIRST_PAUSE, time.monotonic() + wait
-    while True:
-        time.sleep(pause)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise OtherHolderError(f"another process has held the log for {wait:g} seconds") from None
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        else:
-            return
-
-
-def unlocked(handle: int) -> None:
-    """Give the lock of a log back."""
-    fcntl.flock(handle, fcntl.LOCK_UN)
+def _check_own(path: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"{shown(path)} is not a regular file")
+    if os.name == "posix" and mode & _OTHERS_WRITE:
+        raise ConfigError(f"anybody can write {shown(path)}; make its mode 0600")
 
 
 def lines_until(handle: int, end: int) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """The head: a small file beside a log that says how it ends, so that a cut at the end is found.
 
-It has one fixed size and is written over in place, in one write, after the line that it speaks of.
+It has one fixed size and is written over in place, in one write, after the line that it speaks of. It lies
+within one page and one sector, so that a process or a machine that dies leaves it as it was, or as it is.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from remit.encoding import EncodingError
 __all__ = ["HEAD_SIZE", "Head", "read_head", "write_head"]
 
 HEAD_SIZE: Final = 256
+_PADDING: Final = " " * HEAD_SIZE
+_NUMBER: Final = rb"(0|[1-9][0-9]{0,17})"
 _FORM: Final = re.compile(
-    rb'\{"seq":(0|[1-9][0-9]{0,17}),"hash":"([A-Za-z0-9_-]{43})","size":(0|[1-9][0-9]{0,17}),"log":"([0-9a-f]{32})"\} *\n'
+    rb'\{"seq":%b,"hash":"([A-Za-z0-9_-]{43})","size":%b,"log":"([0-9a-f]{32})"\} *\n' % (_NUMBER, _NUMBER)
 )
 
 
@@ -34,8 +37,9 @@ def write_head(handle: int, head: Head) -> None:
     Raises:
         OSError: when it cannot be written.
     """
-    text = f'{{"seq":{head.seq},"hash":"{head.digest}","size":{head.size},"log":"{head.log}"}}'
-    if os.pwrite(handle, text.ljust(HEAD_SIZE - 1).encode("ascii") + b"\n", 0) != HEAD_SIZE:
+    seq, digest, size, log = head
+    text = f'{{"seq":{seq},"hash":"{digest}","size":{size},"log":"{log}"}}{_PADDING}'[: HEAD_SIZE - 1] + "\n"
+    if os.pwrite(handle, text.encode("ascii"), 0) != HEAD_SIZE:
         raise OSError("the head was not written in full")
 
 
@@ -45,7 +49,8 @@ def read_head(handle: int) -> Head | None:
     Raises:
         EncodingError: when it is not a head.
     """
-    data = os.pread(handle, HEAD_SIZE + 1, 0)
+    os.lseek(handle, 0, os.SEEK_SET)
+    data = os.read(handle, HEAD_SIZE + 1)
     if not data:
         return None
     match = _FORM.fullmatch(data)

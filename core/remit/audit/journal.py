@@ -15,7 +15,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
+import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from remit.audit.files import (
@@ -43,6 +46,9 @@ _ADVICE: Final = (
     "continued from, and begin a new one"
 )
 _AROUND: Final = 80  # bytes of a line beside its record, about
+_LOOK_EVERY: Final = 0.05
+"""Seconds in which a file that somebody put in the log's place is noticed. (On Linux a look at a file's
+times makes the next write to it several times as slow, so not every record looks.)"""
 
 
 class Journal:
@@ -70,21 +76,23 @@ class Journal:
         self._fsync = fsync
         self._log = -1
         self._file = (0, 0)
-        self._size = 0
+        self._size = -1
         self._tail = Tail(0, GENESIS)
         self._id = ""
         self._adopted = self._torn = 0
+        self._look_again = 0.0
         self.unsealed = False
         """Whether something was recorded here since the last checkpoint."""
         self.handle = self._open_head()
 
     def _open_head(self) -> int:
         # In this order: a writer that begins a log makes the head before the first line.
-        try:
-            begun = os.lstat(self._path).st_size > 0
-        except FileNotFoundError:
-            begun = False
-        begun = begun or bool(segments_of(self._path))
+        begun = bool(segments_of(self._path))
+        with suppress(FileNotFoundError):
+            status = os.lstat(self._path)
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError(f"{shown(self._path)} is not a regular file")
+            begun = begun or status.st_size > 0
         try:
             return open_own(head_of(self._path), create=not begun, append=False)
         except FileNotFoundError:
@@ -115,6 +123,14 @@ class Journal:
             ConfigError: when the log is not what its head says.
             OSError: when a file cannot be read or made.
         """
+        self._size = -1  # until it is known again, nothing is appended
+        try:
+            self._size = self._find_end()
+        finally:
+            self._look_again = 0.0
+
+    def _find_end(self) -> int:
+        """Return up to where the file is in order, and note what comes then."""
         try:
             head = read_head(self.handle)
         except EncodingError:
@@ -129,9 +145,9 @@ class Journal:
         known = same and head.size == status.st_size and head.seq > self._tail.seq
         base = head.size if known else self._join(head, status.st_size)
         self._file = (status.st_ino, status.st_dev)
-        self._size, self._tail, self._id = base, Tail(head.seq, head.digest), head.log
+        self._tail, self._id = Tail(head.seq, head.digest), head.log
         self._adopted = self._torn = 0
-        self._adopt(status.st_size)
+        return self._adopt(base, status.st_size)
 
     def _reopen(self, head: Head | None) -> bool:
         """Open the log's file; tell whether it is still the one that was open before."""
@@ -173,12 +189,12 @@ class Journal:
         finally:
             os.close(handle)
 
-    def _adopt(self, end: int) -> None:
-        """Take over complete lines that the head does not know, and measure what is not complete."""
-        for data in lines_from(self._log, self._size, end):
+    def _adopt(self, base: int, end: int) -> int:
+        """Take over complete lines that the head does not know; return where they end."""
+        for data in lines_from(self._log, base, end):
             if not data.endswith(b"\n") and len(data) <= MAX_LINE:
-                self._torn = end - self._size
-                return
+                self._torn = end - base
+                break
             try:
                 line = parse_line(data)
             except EncodingError as error:
@@ -186,8 +202,9 @@ class Journal:
             if (line.seq - 1, line.prev) != self._tail or line.members.get("log", self._id) != self._id:
                 raise self._refusal(f"goes on after record {self._tail.seq} with what does not follow")
             self._tail = Tail(line.seq, digest_of(data))
-            self._size += len(data)
+            base += len(data)
             self._adopted += 1
+        return base
 
     # ── how it goes on ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,13 +240,21 @@ class Journal:
         self._checkpoint(at)
 
     def _look(self) -> None:
-        try:
+        """Catch up when the log is not as it was left.
+
+        Every writer makes the file longer before it does anything else, so its size tells. Whether
+        somebody put another file in its place costs more to find out, and is asked now and then.
+        """
+        same_size = self._size >= 0 and os.lseek(self._log, 0, os.SEEK_END) == self._size
+        if same_size and os.access(self._path, os.F_OK):
+            now = time.monotonic()
+            if now < self._look_again:
+                return
             status = os.lstat(self._path)
-        except FileNotFoundError:
-            self.catch_up()
-            return
-        if status.st_size != self._size or (status.st_ino, status.st_dev) != self._file:
-            self.catch_up()
+            if (status.st_ino, status.st_dev) == self._file:
+                self._look_again = now + _LOOK_EVERY
+                return
+        self.catch_up()
 
     def _prepare(self, size: int, at: float) -> None:
         """Write what has to stand before the next record."""
@@ -247,7 +272,7 @@ class Journal:
         self.unsealed = False
         for segment in outdated:
             with suppress(OSError):  # it is tried again the next time
-                os.unlink(segment.path)
+                Path(segment.path).unlink()
 
     def _recover(self) -> JsonObject:
         """Put aside what a writer left unfinished; return what is to be said of it."""
@@ -262,7 +287,7 @@ class Journal:
             _save(name, torn)
             os.ftruncate(self._log, self._size)
             digest = b64url_encode(hashlib.sha256(torn).digest())
-            remarks["torn"] = {"file": os.path.basename(name), "size": len(torn), "digest": digest}
+            remarks["torn"] = {"file": Path(name).name, "size": len(torn), "digest": digest}
             reasons.append(f"{len(torn)} bytes of an unfinished line were put aside")
         if reasons:
             remarks["reason"] = "; ".join(reasons)
@@ -286,12 +311,11 @@ class Journal:
 
     def _continue(self, at: float) -> None:
         """Give the file its final name, and begin the next one."""
-        if self.unsealed:
-            self._checkpoint(at)
+        self._checkpoint(at)  # also tells the other writers that something happened
         target = segment_path(self._path, self._first_line(self._log).seq)
         if os.path.lexists(target):
             raise self._refusal(f"cannot be continued, since {shown(target)} is there already")
-        os.rename(self._path, target)
+        Path(self._path).rename(target)
         self._sync_folder()
         self.catch_up()
 
@@ -304,8 +328,7 @@ class Journal:
     def _write(self, line: bytes, tail: Tail) -> None:
         size = self._size + len(line)
         try:
-            if os.write(self._log, line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            _write_whole(self._log, line)
             if self._fsync:
                 os.fsync(self._log)
             write_head(self.handle, Head(tail.seq, tail.digest, size, self._id))
@@ -317,11 +340,16 @@ class Journal:
 
     def _sync_folder(self) -> None:
         if self._fsync:
-            handle = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            handle = os.open(Path(self._path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+
+def _write_whole(handle: int, data: bytes) -> None:
+    if os.write(handle, data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _ends_with(handle: int, head: Head) -> bool:
@@ -338,5 +366,5 @@ def _save(path: str, data: bytes) -> None:
             os.fsync(file.fileno())
     except OSError:
         with suppress(OSError):
-            os.unlink(path)
+            Path(path).unlink()
         raise

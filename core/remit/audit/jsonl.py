@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import weakref
-from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
-from remit.audit.files import OtherHolderError, locked, need_locks, unlocked
+from remit.audit.files import log_path, why
 from remit.audit.journal import Journal
 from remit.audit.line import body_of
+from remit.audit.locks import OtherHolderError, lock, need_locks, unlock
 from remit.audit.sealer import Sealer, whole_number
-from remit.errors import ConfigError, Denied, TokenRejected, shown
-from remit.files import as_path
+from remit.errors import ConfigError, TokenRejected, shown
 from remit.names import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
     from remit.issue import Issuer
@@ -68,7 +66,7 @@ class JsonlAudit:
         wait: Duration = 5,
     ) -> None:
         need_locks()
-        self._path = os.path.abspath(as_path(path))
+        self._path = log_path(path)
         self._sealer = Sealer(signer, every)
         self._max_bytes = (
             None if max_bytes is None else whole_number("max_bytes", max_bytes, _LEAST_BYTES, _MOST_BYTES)
@@ -84,7 +82,7 @@ class JsonlAudit:
         try:
             self._journal: Journal | None = self._opened()
         except OSError as error:
-            raise ConfigError(f"{shown(self._path)} cannot be opened: {_why(error)}") from None
+            raise ConfigError(f"{shown(self._path)} cannot be opened: {why(error)}") from None
         except OtherHolderError as error:
             raise ConfigError(f"{shown(self._path)} cannot be opened: {error}") from None
         _open_logs.add(self)
@@ -93,11 +91,11 @@ class JsonlAudit:
         journal = Journal(
             self._path, self._sealer, max_bytes=self._max_bytes, keep=self._keep, fsync=self._fsync
         )
-        locked(journal.handle, self._wait)
+        lock(journal.handle, self._wait)
         try:
             journal.catch_up()
         finally:
-            unlocked(journal.handle)
+            unlock(journal.handle)
         return journal
 
     def record(self, record: AuditRecord) -> None:
@@ -108,24 +106,24 @@ class JsonlAudit:
             ConfigError: when it is not a record.
         """
         body = body_of(record)
-        lock = self._lock
-        if not lock.acquire(timeout=self._wait):
+        turn = self._lock
+        if not turn.acquire(timeout=self._wait):
             _unavailable("other threads have been writing for too long")
         try:
             journal = self._journal
             if journal is None:
                 journal = self._reopened()
             handle = journal.handle
-            locked(handle, self._wait)
+            lock(handle, self._wait)
             try:
                 journal.append(body, record.at)
                 self._last = record.at
             finally:
-                unlocked(handle)
+                unlock(handle)
         except (OSError, OtherHolderError, ConfigError) as error:
-            _unavailable(_why(error), error)
+            _unavailable(why(error), error)
         finally:
-            lock.release()
+            turn.release()
 
     def _reopened(self) -> Journal:
         if self._closed:
@@ -145,10 +143,10 @@ class JsonlAudit:
                 return
             try:
                 if journal.unsealed:
-                    with _held(journal.handle, self._wait):
-                        journal.seal(self._last)
+                    lock(journal.handle, self._wait)  # closing gives it back
+                    journal.seal(self._last)
             except (OSError, OtherHolderError, ConfigError) as error:
-                _unavailable(_why(error), error)
+                _unavailable(why(error), error)
             finally:
                 journal.close()
 
@@ -171,21 +169,8 @@ class JsonlAudit:
             journal.close()
 
 
-@contextmanager
-def _held(handle: int, wait: float) -> Iterator[None]:
-    locked(handle, wait)
-    try:
-        yield
-    finally:
-        unlocked(handle)
-
-
-def _unavailable(why: str, error: Exception | None = None) -> NoReturn:
-    raise TokenRejected("audit_unavailable", f"The audit log cannot be written: {why}.") from error
-
-
-def _why(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _unavailable(problem: str, error: Exception | None = None) -> NoReturn:
+    raise TokenRejected("audit_unavailable", f"The audit log cannot be written: {problem}.") from error
 
 
 _open_logs: weakref.WeakSet[JsonlAudit] = weakref.WeakSet()

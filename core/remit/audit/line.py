@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from json.encoder import encode_basestring_ascii
-from math import isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from remit.encoding import EncodingError, b64url_encode, parse_object
@@ -19,6 +18,8 @@ from remit.errors import ConfigError, shown
 from remit.record import AuditRecord, RecordedArguments
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from remit.encoding import JsonObject
     from remit.record import Event
 
@@ -41,6 +42,7 @@ MAX_LINE: Final = 1 << 20
 """Bytes of a line; a longer one is not written, and not read."""
 
 _MAX_TEXT: Final = 4096
+_LATEST: Final = 1e12
 _DIGEST_SIZE: Final = 43
 _TEXTS: Final = ("call_id", "agent", "capability", "token_id", "issuer", "code", "reason", "arguments_digest",
                  "subject")  # fmt: skip
@@ -70,55 +72,58 @@ def body_of(record: AuditRecord) -> str:
         ConfigError: when it is not a record that can be written.
     """
     try:
-        body = _body(record)
+        body = _body(record, encode_basestring_ascii)
+        if "\\" in body or len(body) > _MAX_TEXT:  # a surrogate may stand alone, or a text be too long
+            body = _body(record, _quoted)
     except (AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"{shown(record)} cannot be recorded: {type(error).__name__}") from None
     # The one control character that JSON leaves as it is; outside of strings there is none.
     return body.replace("\x7f", "\\u007f") if "\x7f" in body else body
 
 
-def _body(record: AuditRecord) -> str:
+def _body(record: AuditRecord, quote: Callable[[str], str]) -> str:
     allowed = "true" if record.allowed else "false"
-    body = f'"event":{_quoted(record.event)},"at":{_number(record.at)},"allowed":{allowed}'
+    body = f'"event":{quote(record.event)},"at":{_number(record.at)},"allowed":{allowed}'
     if (text := record.call_id) is not None:
-        body += f',"call_id":{_quoted(text)}'
+        body += f',"call_id":{quote(text)}'
     if (text := record.agent) is not None:
-        body += f',"agent":{_quoted(text)}'
+        body += f',"agent":{quote(text)}'
     if (text := record.capability) is not None:
-        body += f',"capability":{_quoted(text)}'
+        body += f',"capability":{quote(text)}'
     if (text := record.token_id) is not None:
-        body += f',"token_id":{_quoted(text)}'
+        body += f',"token_id":{quote(text)}'
     if chain := record.chain:
-        body += f',"chain":[{",".join([_quoted(token_id) for token_id in chain])}]'
+        body += f',"chain":[{",".join(map(quote, chain))}]'
     if (text := record.issuer) is not None:
-        body += f',"issuer":{_quoted(text)}'
-    if (text := record.code) is not None:
-        body += f',"code":{_quoted(text)}'
-    if (text := record.reason) is not None:
-        body += f',"reason":{_quoted(text)}'
+        body += f',"issuer":{quote(text)}'
     if (text := record.arguments_digest) is not None:
-        body += f',"arguments_digest":{_quoted(text)}'
+        body += f',"arguments_digest":{quote(text)}'
+    return body + _more(record, quote)
+
+
+def _more(record: AuditRecord, quote: Callable[[str], str]) -> str:
+    body = ""
+    if (text := record.code) is not None:
+        body += f',"code":{quote(text)}'
+    if (text := record.reason) is not None:
+        body += f',"reason":{quote(text)}'
     if (text := record.subject) is not None:
-        body += f',"subject":{_quoted(text)}'
-    if record.arguments is not None:
-        body += f',"arguments":{_ascii_json(cast("RecordedArguments", record.arguments).plain())}'
+        body += f',"subject":{quote(text)}'
+    if (arguments := record.arguments) is not None:
+        body += f',"arguments":{_ascii_json(cast("RecordedArguments", arguments).plain())}'
     return body
 
 
 def _quoted(text: str) -> str:
     if len(text) > _MAX_TEXT:
         text = f"{text[:_MAX_TEXT]}… ({len(text)} characters)"
-    quoted = encode_basestring_ascii(text)
-    if len(quoted) != len(text) + 2:  # something was escaped; it may have been a lone surrogate
-        sound = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return encode_basestring_ascii(sound)
-    return quoted
+    return encode_basestring_ascii(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
 
 
 def _number(at: object) -> str:
-    if not isinstance(at, int | float) or isinstance(at, bool) or not isfinite(at):
+    if not isinstance(at, int | float) or not -_LATEST < at < _LATEST:  # nor is NaN between them
         raise TypeError
-    return repr(float(at)).removesuffix(".0")
+    return float.__repr__(float(at)).removesuffix(".0")
 
 
 def _ascii_json(members: JsonObject) -> str:
