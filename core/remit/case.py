@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from remit.errors import CapabilityDenied
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from remit.verify import VerifiedChain
 
 __all__ = ["Case"]
-
-_marking: Final = Lock()
-"""Held for the moment in which some case is marked as used or settled."""
 
 
 @dataclass(slots=True, repr=False)
@@ -49,8 +45,18 @@ class Case:
     """The private copy of the defaults that some link names."""
     default_forms: JsonObject = field(init=False)
     """Their JSON form."""
-    used: bool = False
-    settled: bool = False
+    _uses: list[None] = field(default_factory=lambda: [None])
+    """What is left of the one use; taken from in one step, without a lock that a fork could leave held."""
+    _outcomes: list[None] = field(default_factory=lambda: [None])
+
+    @property
+    def used(self) -> bool:
+        """Whether the call was run, or may not be any more."""
+        return not self._uses
+
+    def end(self) -> None:
+        """Let the call not be run any more."""
+        self._uses.clear()
 
     def use(self) -> None:
         """Mark the call as run; a permit is for one.
@@ -58,17 +64,19 @@ class Case:
         Raises:
             CapabilityDenied: with `not_bound`, when it was run before.
         """
-        with _marking:
-            if self.used:
-                raise CapabilityDenied(
-                    "not_bound",
-                    "The permit for this call was used already; each is for one call.",
-                    capability=self.grant.name,
-                )
-            self.used = True
+        try:
+            self._uses.pop()
+        except IndexError:
+            raise CapabilityDenied(
+                "not_bound",
+                "The permit for this call was used already; each is for one call.",
+                capability=self.grant.name,
+            ) from None
 
     def settle(self) -> bool:
         """Mark the outcome as recorded; tell whether this is the first time."""
-        with _marking:
-            first, self.settled = not self.settled, True
-        return first
+        try:
+            self._outcomes.pop()
+        except IndexError:
+            return False
+        return True

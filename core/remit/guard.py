@@ -23,7 +23,7 @@ from remit.enforce import ANYBODY, Enforcement
 from remit.errors import ConfigError, Denied, shown
 from remit.grant import check_audience
 from remit.ledger import MemoryLedger, view_of
-from remit.names import DEFAULT_MAX_TTL, check_clock, check_name, exact, read_clock, seconds
+from remit.names import DEFAULT_MAX_TTL, LONGEST_TTL, check_clock, check_name, exact, read_clock, seconds
 from remit.proof import MAX_WINDOW, ProofPolicy
 from remit.revoke import Revoker
 from remit.secrets import Secrets
@@ -68,7 +68,7 @@ class Guard(Revoker):
         fresh: the staleness bound: how old what is known of revocations may be, 60 seconds by
             default. A mapping gives capabilities bounds of their own, and `*` that of all others:
             `{"payments:transfer": "5s", "*": "5m"}`. A ledger on this machine is never behind.
-        max_ttl: the longest lifetime of a root token that counts; seven days by default.
+        max_ttl: the longest lifetime of a root token that counts; seven days by default, 90 at most.
         proof_window: seconds that a proof's time may lie away from now; 30 by default, 300 at most.
         record_arguments: capability to the names of the arguments that are recorded in clear; of all
             others, a digest is.
@@ -107,7 +107,9 @@ class Guard(Revoker):
         ticks = time.time if clock is None else check_clock(clock)
         super().__init__(
             Enforcement(
-                verifier=ChainVerifier(check_anchors(trust), seconds("max_ttl", max_ttl)),
+                verifier=ChainVerifier(
+                    check_anchors(trust), seconds("max_ttl", max_ttl, maximum=LONGEST_TTL)
+                ),
                 ledger=held,
                 view=view_of(held, ticks),
                 secrets=secrets if isinstance(secrets, Secrets) else Secrets(secrets),

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from remit.binding import Binding, BoundScope, Call, current_binding
 from remit.errors import CapabilityDenied, RemitError, shown
+from remit.offload import in_thread
 from remit.secrets import Scrubber
 
 if TYPE_CHECKING:
-    from asyncio import Future
-
     from remit.parameters import Parameters
 
 __all__ = ["Invocation", "Tool"]
@@ -95,14 +94,11 @@ class Invocation:
         """Check a call from a coroutine: in a thread, where the check may wait for a network."""
         if not binding.waits:
             return cls(tool, binding, args, kwargs)
-        import asyncio  # only those who use it pay for it
+        return await in_thread(partial(cls, tool, binding, args, kwargs), cls._abandon)
 
-        checking: Future[Any] = asyncio.ensure_future(asyncio.to_thread(cls, tool, binding, args, kwargs))
-        try:
-            return await asyncio.shield(checking)
-        except asyncio.CancelledError as error:  # the check goes on, and may yet charge
-            checking.add_done_callback(partial(_abandon, error))
-            raise
+    def _abandon(self, reason: BaseException) -> None:
+        """Record that the function was never run."""
+        self._admission.settle(reason)
 
     def result(self) -> Any:
         """Run a function and return what it returns."""
@@ -193,9 +189,7 @@ class Invocation:
 
     async def _recheck(self) -> None:
         if self._waits:
-            import asyncio
-
-            await asyncio.to_thread(self._admission.recheck)
+            await in_thread(self._admission.recheck, _nothing)
         else:
             self._admission.recheck()
 
@@ -220,10 +214,6 @@ class Invocation:
                 raise
         raise error
 
-    def abandon(self, reason: BaseException) -> None:
-        """Record that the function was never run."""
-        self._admission.settle(reason)
-
     def _clean(self, value: Any) -> Any:
         return value if self._scrubber is None else self._scrubber.clean(value)
 
@@ -239,7 +229,5 @@ class Invocation:
         return RemitError(f"the tool failed with {type(error).__name__}, which showed a secret")
 
 
-def _abandon(reason: BaseException, checking: Future[Any]) -> None:
-    """Record what became of a call whose caller was gone before its check was done."""
-    if not checking.cancelled() and checking.exception() is None:
-        checking.result().abandon(reason)
+def _nothing(result: None, reason: BaseException) -> None:
+    """Give up nothing."""

@@ -12,6 +12,7 @@ from remit.errors import ConfigError, shown
 __all__ = [
     "DEFAULT_MAX_TTL",
     "DEFAULT_TTL",
+    "LONGEST_TTL",
     "MAX_NAME",
     "Clock",
     "Duration",
@@ -39,6 +40,8 @@ Clock: TypeAlias = Callable[[], float]
 
 DEFAULT_TTL: Final = "10m"
 DEFAULT_MAX_TTL: Final = "7d"
+LONGEST_TTL: Final = 90 * 86_400
+"""The longest lifetime of a root token that any guard accepts (draft Section 4.4, MAX_TOKEN_LIFETIME)."""
 
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,9})([smhd])", re.ASCII)
@@ -93,14 +96,23 @@ def check_text(what: str, text: object) -> str:
 
 
 def check_reason(reason: object) -> str | None:
-    """Return `reason` when it is text, or None.
+    """Return `reason` when it is text that every ledger can keep, or None.
 
     Raises:
         ConfigError: when it is neither.
     """
-    if reason is None or (isinstance(reason, str) and len(reason) <= _MAX_REASON):
-        return reason
-    raise ConfigError(f"reason must be text of at most {_MAX_REASON} characters, not {shown(reason)}")
+    if reason is None:
+        return None
+    if not isinstance(reason, str) or len(reason) > _MAX_REASON:
+        raise ConfigError(f"reason must be text of at most {_MAX_REASON} characters, not {shown(reason)}")
+    plain = exact(reason)
+    try:
+        plain.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ConfigError(f"reason {shown(plain)} holds a lone surrogate") from None
+    if "\0" in plain:
+        raise ConfigError(f"reason {shown(plain)} holds a NUL")
+    return plain
 
 
 def check_uri(what: str, uri: object) -> str:

@@ -94,7 +94,7 @@ class Permit:
 
     def __enter__(self) -> Self:
         if self._scope is not None or self._case.used:
-            self._case.used = True  # entered twice at once: neither may go on
+            self._case.end()  # entered twice at once: neither may go on
             self._case.use()
         self._scope = BoundScope(Binding(self._admit, self.capability, self._keeper.waits), ends=True)
         self._scope.__enter__()
@@ -105,7 +105,7 @@ class Permit:
     ) -> None:
         if self._scope is not None:
             self._scope.__exit__(kind, error, trace)
-        self._case.used = True
+        self._case.end()
         self._keeper.settle(self._case, error)
 
     def _admit(self, call: Call) -> Admission:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from remit.checks import MAX_SKEW
 from remit.credential import Credential
-from remit.encoding import EncodingError
-from remit.errors import ConfigError, shown
+from remit.encoding import EncodingError, b64url_decode
+from remit.errors import ConfigError, Denied, shown
 from remit.keys import public_key
 from remit.ledger import NEVER, Revocation
-from remit.names import check_name, check_reason, items, mapping, read_clock
+from remit.names import LONGEST_TTL, check_name, check_reason, exact, items, mapping, read_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Revoker"]
 
 
-_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
-_LONGEST_TTL: Final = 90 * 86_400
-"""What other guards of the same ledger may accept (draft Section 4.4, MAX_TOKEN_LIFETIME)."""
+_THUMBPRINT: Final = 43
+_DIGEST_SIZE: Final = 32
 
 
 class Revoker:
@@ -67,7 +65,7 @@ class Revoker:
         now = read_clock(self._enforcement.clock)
         entry = Revocation(
             revoked_at=now,
-            expires_at=int(credential.expires_at.timestamp()),
+            expires_at=self._expiry_of(credential, now),
             token_id=credential.token_id,
             reason=check_reason(reason),
         )
@@ -141,6 +139,13 @@ class Revoker:
                 enforcement.trail.revoked(entry.revoked_at, entry.subject, entry.reason)
         return news
 
+    def _expiry_of(self, credential: Credential, now: float) -> int:
+        """Return when a credential expires; what it says counts only when its signatures hold."""
+        try:
+            return self._enforcement.verifier.verify(credential.chain).expires_at
+        except Denied:
+            return self._expiry(credential.token_id, now)
+
     def _expiry(self, token_id: str, now: float) -> int:
         """Return when a token expires: as this guard or the ledger has seen, else the latest it could."""
         known = self._enforcement.verifier.expiry_of(token_id)
@@ -150,7 +155,7 @@ class Revoker:
         return self._latest(now) if known is None else known
 
     def _latest(self, now: float) -> int:
-        return int(now) + MAX_SKEW + max(self._enforcement.verifier.max_ttl, _LONGEST_TTL)
+        return int(now) + MAX_SKEW + LONGEST_TTL
 
     def revocations(self) -> list[Revocation]:
         """Return what is revoked, newest first."""
@@ -164,9 +169,12 @@ class Revoker:
 
 def _thumbprint(key: object) -> str:
     if isinstance(key, str):
-        if not _THUMBPRINT.fullmatch(key):
-            raise ConfigError(f"a key must be a JWK or its SHA-256 thumbprint, not {shown(key)}")
-        return key
+        try:
+            if len(key) == _THUMBPRINT and len(b64url_decode(key)) == _DIGEST_SIZE:
+                return exact(key)
+        except EncodingError:
+            pass  # said below
+        raise ConfigError(f"a key must be a JWK or its SHA-256 thumbprint, not {shown(key)}")
     try:
         return public_key(mapping("the key", key)).thumbprint
     except EncodingError as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from remit.encoding import EncodingError
 from remit.errors import TokenRejected, shown
+from remit.forks import renew_in_child
 from remit.token import MAX_DEPTH, TOKEN, Claims, Envelope
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class ChainVerifier:
         self._known: dict[tuple[str, ...], VerifiedChain] = {}
         self._known_bytes = 0
         self._expiries: dict[str, int] = {}
+        self._lock = Lock()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Have a lock of its own in a process that was forked."""
         self._lock = Lock()
 
     def verify(self, tokens: tuple[str, ...]) -> VerifiedChain:

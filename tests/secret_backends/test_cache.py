@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import remit
+from remit.secrets import BackendFailure
 from remit.secrets.cache import Cache
 
 from .support import Clock, Counting, Local, why
@@ -177,7 +179,7 @@ def _join(threads: list[threading.Thread]) -> None:
 def _all_wait(kept: Kept, count: int) -> None:
     """Until the backend was asked, and everybody waits for its answer."""
     assert kept.backend.entered.acquire(timeout=30)
-    waiting: Any = kept.secrets._cache._flights["own://place"].done
+    waiting: Any = kept.secrets._cache._flights["own://place", "place"].done
     deadline = time.monotonic() + 30
     while len(waiting._cond._waiters) < count:
         assert time.monotonic() < deadline
@@ -364,11 +366,49 @@ def test_a_forked_process_shares_no_lock_no_value_and_no_connection() -> None:
 
 
 def test_a_store_that_is_gone_is_not_kept_for_the_next_fork() -> None:
-    from remit.secrets import fork
+    from remit import forks
 
     cache = Cache(30, 10, time.monotonic)
-    assert cache in fork._renewed
+    assert cache in forks._renewed
     gone = weakref.ref(cache)
     del cache
     gc.collect()
     assert gone() is None
+
+
+class Silent(BackendFailure):
+    """A plug-in's own failure, which forgot to say why, and knows a value."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self, "canary-77")
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_a_failure_that_does_not_say_why_is_told_by_its_kind(remote: bool) -> None:
+    class Plugged:
+        def __init__(self) -> None:
+            self.remote = remote
+
+        def check(self, reference: Any) -> None:
+            """Accept anything."""
+
+        def read(self, reference: Any) -> str:
+            raise Silent
+
+    secrets = remit.Secrets({"KEY": "own://place"}, backends={"own": Plugged()})
+    with pytest.raises(remit.SecretDenied) as denied:
+        secrets.fetch("KEY")
+    assert "Silent" in denied.value.reason
+    assert "canary" not in "".join(traceback.format_exception(denied.value))
+
+
+def test_a_name_that_looks_like_a_reference_is_not_taken_for_it() -> None:
+    class Named:
+        def check(self, reference: Any) -> None:
+            """Accept anything."""
+
+        def read(self, reference: Any) -> str:
+            return f"{reference.path} {reference.options}"
+
+    secrets = remit.Secrets({"KEY": "env://N?v=1"}, backends={"env": Named()})
+    assert secrets.fetch("KEY") != secrets.fetch("N?v=1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -179,3 +180,41 @@ def test_a_bound_that_makes_no_sense_is_refused(world: World, fresh: Any) -> Non
 def test_a_tools_bound_that_makes_no_sense_is_refused(fresh: Any) -> None:
     with pytest.raises(remit.ConfigError):
         remit.requires_capability("pay", fresh=fresh)
+
+
+@pytest.mark.parametrize("back", [1, 3600, 10 * 86_400])
+def test_a_clock_that_is_set_back_makes_nothing_fresher(world: World, back: int) -> None:
+    ledger, credential = Away(), world.issue(ttl="7d")
+    guard = world.new_guard(ledger=ledger, fresh="1m")
+    guard.check(credential, "tool:use", {})
+    lose(ledger, world, 30)
+    assert verdict(lambda: guard.check(credential, "tool:use", {})) == "allowed"
+    world.clock.now -= back
+    guard.explain(credential, "tool:use", {})
+    world.clock.now += 31
+    old = world.new_guard(ledger=ledger, fresh="1m", max_ttl="90d").explain(credential, "tool:use", {})
+    assert old.code in {"revocations_stale", "token_not_yet_valid"}
+
+
+def test_real_time_passes_also_while_a_clock_stands_still(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, credential = Away(), world.issue()
+    guard = world.new_guard(ledger=ledger, fresh="1m")
+    guard.check(credential, "tool:use", {})
+    lose(ledger, world, 0)
+    assert verdict(lambda: guard.check(credential, "tool:use", {})) == "allowed"
+    real = time.monotonic()
+    monkeypatch.setattr("remit.ledger.view.time.monotonic", lambda: real + 61)
+    assert verdict(lambda: guard.check(credential, "tool:use", {})) == "revocations_stale"
+
+
+def test_a_clock_that_jumps_ahead_and_back_revives_nothing_that_the_ledger_still_holds(world: World) -> None:
+    guard, credential = world.guard, world.issue(ttl="1h")
+    guard.revoke(credential.token_id)
+    guard.check(world.issue(), "tool:use", {})
+    world.clock.now += 40 * 86_400
+    assert verdict(lambda: guard.check(credential, "tool:use", {})) == "token_expired"
+    guard.check(world.issue(), "tool:use", {})  # what expired long ago is forgotten now
+    world.clock.now -= 40 * 86_400
+    assert verdict(lambda: guard.check(credential, "tool:use", {})) == "token_revoked"

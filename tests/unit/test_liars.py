@@ -210,6 +210,8 @@ def test_an_object_that_pretends_to_be_of_another_class_is_denied(world: World, 
 class _Alias(str):
     """A name that claims to be another one."""
 
+    __slots__ = ("claims",)
+
     claims: str
 
     def __new__(cls, text: str, claims: str) -> Self:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -232,3 +234,111 @@ def test_the_thread_ends_with_the_guards(world: World) -> None:
     assert follower.daemon
     del guard
     eventually(lambda: not follower.is_alive())
+
+
+def test_a_ledger_that_cannot_push_is_asked_instead(world: World) -> None:
+    class Deaf(Remote):
+        def wait(self, timeout: float) -> None:
+            raise PermissionError("no channel for you")
+
+    ledger = Deaf()
+    guard, credential = world.new_guard(ledger=ledger, fresh="1m"), world.issue()
+    guard.check(credential, "tool:use", {})
+    ledger.revoke([remit.Revocation(revoked_at=1, expires_at=2**33, token_id=credential.token_id)])
+    eventually(lambda: verdict(lambda: guard.check(credential, "tool:use", {})) == "token_revoked")
+
+
+def test_a_thread_that_cannot_be_started_is_done_without(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ledger = Remote()
+    guard, credential = world.new_guard(ledger=ledger, fresh="5s"), world.issue()
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", none_left)
+        assert verdict(lambda: guard.check(credential, "tool:use", {})) == "allowed"
+        ledger.revoke([remit.Revocation(revoked_at=1, expires_at=2**33, token_id=credential.token_id)])
+        world.clock.now += 6
+        assert verdict(lambda: guard.check(credential, "tool:use", {})) == "token_revoked"
+    assert verdict(lambda: guard.check(world.issue(), "tool:use", {})) == "allowed"
+
+
+@pytest.mark.parametrize("end", ["the loop", "the coroutine"])
+def test_a_call_whose_caller_is_gone_before_it_is_checked_has_an_outcome(
+    world: World, remote: Remote, end: str
+) -> None:
+    guard = world.new_guard(ledger=remote)
+    limited = world.issue(limits={"tool:use": remit.Limit(max_uses=5)})
+    ran: list[int] = []
+
+    async def tool() -> None:
+        ran.append(1)
+
+    bound: Any = remit.bind_tool(tool, guard, limited, capability="tool:use")
+
+    async def program() -> None:
+        remote.held.clear()
+        call = bound()
+        if end == "the loop":
+            running = asyncio.create_task(call)
+            await asyncio.sleep(0.05)
+            assert not running.done()
+            return
+        call.send(None)
+        await asyncio.sleep(0.05)
+        call.close()
+
+    asyncio.run(program())
+    remote.held.set()
+    eventually(lambda: len(world.events("outcome")) == 1)
+    [decision], [outcome] = world.events("decision"), world.events("outcome")
+    assert (decision.allowed, outcome.allowed) == (True, False)
+    assert outcome.reason == {"the loop": "CancelledError", "the coroutine": "GeneratorExit"}[end]
+    assert ran == []
+
+
+async def test_checks_have_threads_of_their_own(world: World, remote: Remote) -> None:
+    guard = world.new_guard(ledger=remote)
+    credential = world.issue(limits={"tool:use": remit.Limit(max_uses=50)})
+
+    async def tool() -> int:
+        return 1
+
+    bound: Any = remit.bind_tool(tool, guard, credential, capability="tool:use")
+    loop = asyncio.get_running_loop()
+    workers = 40  # more than the loop's default threads
+
+    def step() -> int:
+        return int(asyncio.run_coroutine_threadsafe(bound(), loop).result(10))
+
+    assert await asyncio.gather(*(asyncio.to_thread(step) for _ in range(workers))) == [1] * workers
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # from Python 3.12 on
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_child_that_is_forked_while_others_check_is_not_held_up(world: World) -> None:
+    credential = world.issue(limits={"tool:use": remit.Limit(max_uses=2**50)})
+    ended = threading.Event()
+
+    def check() -> None:
+        while not ended.is_set():
+            world.guard.check(credential, "tool:use", {})
+
+    threads = [threading.Thread(target=check, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+            child = os.fork()
+            if not child:
+                signal.alarm(20)
+                world.new_guard(ledger=world.guard._enforcement.ledger).check(world.issue(), "tool:use", {})
+                world.guard.check(credential, "tool:use", {})
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(10)

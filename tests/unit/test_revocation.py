@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import remit
+from remit.encoding import b64url_decode, b64url_encode, canonicalize, parse_object
 from remit.keys import public_key
 
 from .support import DAY, NOW, URI, World, refusal, verdict
@@ -309,3 +310,40 @@ def test_what_is_no_key_is_not_revoked(world: World, key: Any) -> None:
     with pytest.raises(remit.ConfigError):
         world.guard.revoke_key(key)
     assert world.guard.revocations() == []
+
+
+def test_the_expiry_a_forged_token_claims_shortens_no_revocation(world: World) -> None:
+    real = world.issue(ttl="2h")
+    forged = remit.Issuer.generate(URI, clock=world.clock).issue("agent-a", ["tool:use"], ttl="1s")
+    parts = forged.token.split(".")
+    claims = parse_object(b64url_decode(parts[1]))
+    payload = b64url_encode(canonicalize({**claims, "jti": real.token_id}))
+    handed_in = remit.Credential.from_token(f"{parts[0]}.{payload}.{parts[2]}")
+    assert handed_in.token_id == real.token_id
+    assert world.guard.revoke_credential(handed_in)
+    world.clock.now += 3600 + DAY // 24
+    assert world.guard.revocations()[0].expires_at > NOW + 7200
+    assert refusal(lambda: world.new_guard(ledger=None).validate(handed_in)).code == "token_signature_invalid"
+
+
+def test_a_token_that_lives_longer_than_an_unknown_revocation_is_kept_is_not_accepted(world: World) -> None:
+    with pytest.raises(remit.ConfigError, match="max_ttl"):
+        world.new_guard(max_ttl="91d")
+    world.guard.revoke("somebody's")
+    assert world.guard.revocations()[0].expires_at >= world.clock.now + 90 * DAY
+
+
+@pytest.mark.parametrize("reason", ["a\0b", "leak \ud800", "x" * 1001, 7, b"x"], ids=repr)
+def test_a_reason_that_some_ledger_could_not_keep_is_refused(world: World, reason: Any) -> None:
+    with pytest.raises(remit.ConfigError):
+        world.guard.revoke("t", reason=reason)
+    assert world.guard.revocations() == []
+
+
+def test_a_thumbprint_that_no_key_can_have_is_refused(world: World) -> None:
+    good = world.guard.validate(world.issue()).holder
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    loose = good[:-1] + letters[letters.index(good[-1]) + 1]
+    with pytest.raises(remit.ConfigError):
+        world.guard.revoke_key(loose)
+    assert world.guard.revoke_key(good)

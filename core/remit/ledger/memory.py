@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from remit.errors import TokenRejected
+from remit.forks import renew_in_child
 from remit.ledger.base import PAGE
 from remit.ledger.entries import PURGE_MARGIN, Change, Changes, Position
 
@@ -53,6 +54,7 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self._lock = Lock()
+        renew_in_child(self)
         self._store = os.urandom(8).hex()
         self._revoked: dict[str, tuple[int, Revocation]] = {}
         """Subject to the number of its last change and its entry, in the order of those numbers."""
@@ -63,6 +65,10 @@ class MemoryLedger:
         """A heap: what expires first comes first."""
         self._forgotten_until = 0
         self._tokens: dict[str, LiveToken] = {}
+
+    def renew(self) -> None:
+        """Have a lock of its own in a process that was forked."""
+        self._lock = Lock()
 
     def revoke(self, revocations: Sequence[Revocation]) -> list[bool]:
         """Add revocations; for each, whether it says something new."""
@@ -106,9 +112,7 @@ class MemoryLedger:
         """Charge every counter and remember the proof, or do nothing at all."""
         with self._lock:
             # A proof that would be forgotten by now cannot be told from one that was.
-            if proof is not None and (
-                proof.key in self._proofs or proof.expires_at <= self._forgotten_until
-            ):
+            if proof is not None and (proof.key in self._proofs or proof.expires_at <= self._forgotten_until):
                 raise TokenRejected("proof_replayed", "The proof of possession was used before.")
             self._check_room(charges, now)
             for charge in charges:
@@ -130,7 +134,7 @@ class MemoryLedger:
             counter, before = self._counters.get(charge.counter), pending.get(charge.counter, 0)
             if not (counter or _Counter(charge.expires_at)).has_room(charge, now, before):
                 raise charge.exceeded()
-            pending[charge.counter] = before + charge.amount
+            pending[charge.counter] = before + (charge.amount if charge.window is None else 1)
 
     def _forget_proofs(self, now: float) -> int:
         count = 0

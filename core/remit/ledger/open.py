@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ __all__ = ["open_ledger"]
 
 _GROUP: Final = "remit.ledgers"
 _MAX_URL: Final = 4096
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}", re.ASCII)
 
 
 def open_ledger(url: str) -> Ledger:
@@ -38,6 +40,8 @@ def open_ledger(url: str) -> Ledger:
             "a ledger's URL must be text such as 'sqlite:///ledger.db' or 'redis://localhost/0'"
         )
     scheme, _, rest = url.partition("://")
+    if not _SCHEME.fullmatch(scheme):
+        raise ConfigError("a ledger's URL begins with a scheme such as 'sqlite://'; this one does not")
     opener = _SCHEMES.get(scheme)
     if opener is not None:
         return opener(url, rest)

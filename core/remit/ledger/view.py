@@ -3,9 +3,10 @@
 Invariants:
 
 - whether something is revoked is answered from memory, at the same price however much is revoked;
-- what is known is never older than `as_of` says, in the time of the guard that asks;
+- what is known is never older than `refresh` says, in the time of the guard that asks, wherever its
+  clock was set meanwhile;
 - what was once known stays known until the token has been expired for the margin, also when the
-  ledger loses it;
+  ledger loses it; a clock that comes back from the future has the ledger read again;
 - a ledger on this machine is asked on every check; a remote one is followed from a thread, and is
   asked by the check itself only when what is known is older than the guard allows.
 """
@@ -14,13 +15,13 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 import weakref
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Final
 
+from remit.forks import renew_in_child
 from remit.ledger.base import PAGE, RemoteLedger
 from remit.ledger.entries import PURGE_MARGIN, Position
 
@@ -93,13 +94,17 @@ class RevocationView:
         self._good: float | None = None
         """When the ledger last answered, by this process's monotonic clock."""
         self._failed = -math.inf
-        self._pair: tuple[float, float] | None = None
+        self._last: tuple[float, float] | None = None
         """The guard's time of the last check, and the monotonic time then."""
         self._stamp: tuple[float | None, float] = (None, -math.inf)
-        """What `_good` is in the guard's time."""
+        """The last answer, as `_good` and in the guard's time."""
         self._following: Event | None = None
         """Set it, and the thread that follows the ledger ends."""
+        self._deaf = False
+        """Whether it was said that the ledger does not push."""
         self._forgotten_at = -math.inf
+        """The latest time for which entries were forgotten."""
+        renew_in_child(self)
 
     def revoked(self, subjects: frozenset[str]) -> Sequence[tuple[str, float]]:
         """Return which of `subjects` are revoked, and up to which time of issue (`inf`: always)."""
@@ -118,19 +123,21 @@ class RevocationView:
         Returns:
             A time by the guard's clock; `-inf` when the ledger never answered.
         """
+        if now < self._forgotten_at - PURGE_MARGIN:
+            self._start_over(now)
         if self._remote is None:
-            if self._is_read():
-                self._stamp = (None, now)
+            known_at = now if self._is_read(now) else self._as_of(now)
         else:
             if self._following is None:
                 self._follow(self._remote)
-            if now - self._as_of(now) > bound and self.sync():
-                self._as_of(now)
+            known_at = self._as_of(now)
+            if not now - known_at <= bound and self.sync():
+                known_at = self._as_of(now)
         if now - self._forgotten_at > _HOUR:
             self._forget(now)
-        return self._stamp[1]
+        return known_at
 
-    def _is_read(self) -> bool:
+    def _is_read(self, now: float) -> bool:
         """Read what is new in a ledger on this machine; tell whether that could be done."""
         try:
             if self.ledger.position() != self._position:
@@ -138,27 +145,41 @@ class RevocationView:
         except Exception as error:  # noqa: BLE001 - whatever it raises, nothing was learned from it
             self.failed(error)
             return False
+        good = self._good = time.monotonic()
+        self._stamp, self._last = (good, now), (now, good)
         if self._failed != -math.inf:
             self._answered()
         return True
 
     def _as_of(self, now: float) -> float:
-        """Return the guard's time at which a remote ledger last answered.
+        """Return the guard's time at which the ledger last answered.
 
-        The guard's clock need not run with this process's: the last answer is placed in the guard's
-        time by what that was at the check before it, so that a clock that was set ahead since makes
-        what is known look older, never newer.
+        The guard's clock need not run with this process's, and may be set. The last answer is placed in
+        the guard's time by what that was at the check before it, so that a clock that was set ahead
+        makes what is known look older; one that was set back takes the answer back with it; and
+        nothing is younger than the time that has really passed.
         """
-        elapsed, good = time.monotonic(), self._good
-        if good is not None and good != self._stamp[0]:
-            then, at = self._pair or (now, elapsed)
-            self._stamp = (good, min(now, then + (good - at)))
-        self._pair = (now, elapsed)
-        return self._stamp[1]
+        elapsed, good, last = time.monotonic(), self._good, self._last
+        if good is None:
+            return -math.inf
+        stamped, stamp = self._stamp
+        if good != stamped:
+            then, at = last or (now, elapsed)
+            stamp = min(now, then + (good - at))
+        elif last is not None and now < last[0]:
+            stamp -= last[0] - now
+        self._stamp = (good, stamp)
+        self._last = (now, elapsed)
+        return min(stamp, now - (elapsed - good))
+
+    def _start_over(self, now: float) -> None:
+        """Know nothing for sure: a clock came back from beyond the margin, for which much was forgotten."""
+        with self._lock:
+            self._position, self._good, self._forgotten_at = Position("", 0), None, now
 
     def _forget(self, now: float) -> None:
         with self._lock:
-            self._forgotten_at = now
+            self._forgotten_at = max(now, self._forgotten_at)
             self._known.forget(now)
 
     def sync(self) -> bool:
@@ -196,6 +217,18 @@ class RevocationView:
             )
         self._failed = time.monotonic()
 
+    def lost(self, error: Exception, *, listening: bool) -> bool:
+        """Note that following failed; tell whether the ledger answers all the same, and does not push."""
+        if self.sync():
+            if listening or not self._deaf:
+                _log.warning(
+                    "remit: the ledger does not push (%s); it is asked every second", type(error).__name__
+                )
+            self._deaf = True
+            return True
+        self.failed(error)
+        return False
+
     def _load(self) -> None:
         with self._lock:
             while True:
@@ -219,17 +252,22 @@ class RevocationView:
 
     def _follow(self, ledger: RemoteLedger) -> None:
         with self._lock:
-            if self._following is None:
-                self._following = Event()
-                arguments = (weakref.ref(self), weakref.ref(ledger), self._following)
+            if self._following is not None:
+                return
+            ended = self._following = Event()
+            try:
+                arguments = (weakref.ref(self), weakref.ref(ledger), ended)
                 Thread(target=_follow, args=arguments, name="remit-revocations", daemon=True).start()
+            except (RuntimeError, TypeError) as error:  # no more threads, or no weak references
+                self._following = None
+                _log.warning("remit: the ledger cannot be followed (%s); checks ask it", type(error).__name__)
 
     def reread(self) -> None:
         """Read the whole ledger the next time: it was out of sight, and may have been set back."""
         with self._lock:
             self._position = Position("", 0)
 
-    def after_fork(self) -> None:
+    def renew(self) -> None:
         """Follow anew in this process, to which a fork took neither the thread nor its hold on the lock."""
         self._lock, self._following = Lock(), None
 
@@ -258,33 +296,21 @@ def _follow(
             del view
             ledger.wait(_HEARTBEAT)
         except Exception as error:  # noqa: BLE001 - the network, the server: it is tried again
-            listening = False
             view = view_ref()
-            if view is not None:
-                view.failed(error)
+            answers = view is not None and view.lost(error, listening=listening)
+            listening = False
             del view
-            ended.wait(_BACKOFF)
+            ended.wait(_HEARTBEAT if answers else _BACKOFF)
         del ledger
 
 
 _views: Final[weakref.WeakValueDictionary[tuple[int, int], RevocationView]] = weakref.WeakValueDictionary()
-_views_lock: Final = Lock()
 
 
 def view_of(ledger: Ledger, clock: Clock) -> RevocationView:
     """Return the view of `ledger`, which all guards of this process with the same clock share."""
     key = (id(ledger), id(clock))  # theirs alone while the view, which holds both, lives
-    with _views_lock:
-        view = _views.get(key)
-        if view is None:
-            view = _views[key] = RevocationView(ledger, clock)
-        return view
-
-
-def _after_fork() -> None:
-    for view in list(_views.values()):
-        view.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    view = _views.get(key)
+    if view is None:
+        view = _views[key] = RevocationView(ledger, clock)
+    return view

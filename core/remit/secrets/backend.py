@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from remit.errors import ConfigError, shown
-from remit.secrets.fork import renew_in_child
+from remit.forks import renew_in_child
 from remit.secrets.reference import alike
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from remit.secrets.reference import Reference
 
-__all__ = ["Backend", "BackendFailure", "Backends", "check_extra", "is_remote"]
+__all__ = ["Backend", "BackendFailure", "Backends", "check_extra", "is_remote", "why_of"]
 
 GROUP: Final = "remit.secrets"
 """The entry point group: the name is the scheme, the object a backend or what makes one."""
@@ -76,6 +76,12 @@ class BackendFailure(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
+
+
+def why_of(failure: BackendFailure) -> str:
+    """Return why a backend failed; one that was derived from `BackendFailure` may have left it out."""
+    why: object = getattr(failure, "why", None)
+    return why if isinstance(why, str) else f"it failed with {type(failure).__name__}"
 
 
 class Backends:

@@ -11,15 +11,18 @@ Invariants:
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from remit.secrets.backend import BackendFailure
-from remit.secrets.fork import renew_in_child
+from remit.forks import renew_in_child
+from remit.secrets.backend import BackendFailure, why_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Cache"]
+
+Key: TypeAlias = "tuple[str, str]"
+"""The text of a reference and the path in it: what is named like a reference is not taken for it."""
 
 _TOO_LATE: Final = "it did not answer in time"
 _NO_THREAD: Final = "there is no thread to ask it in"
@@ -65,8 +68,8 @@ class Cache:
     def renew(self) -> None:
         """Start empty, with a lock that nobody holds, as the child of a forked process must."""
         self._lock = threading.Lock()
-        self._kept: dict[str, _Kept] = {}
-        self._flights: dict[str, _Flight] = {}
+        self._kept: dict[Key, _Kept] = {}
+        self._flights: dict[Key, _Flight] = {}
 
     def forget(self) -> None:
         """Drop every value, and what is under way: whoever asks from now on gets a fresh answer."""
@@ -74,7 +77,7 @@ class Cache:
             self._kept.clear()
             self._flights.clear()
 
-    def ask(self, key: str, question: Callable[[], object]) -> object:
+    def ask(self, key: Key, question: Callable[[], object]) -> object:
         """Return what `question` returns, or returned lately.
 
         Raises:
@@ -102,7 +105,7 @@ class Cache:
             raise BackendFailure(flight.failure)
         return flight.answer
 
-    def _start(self, key: str, flight: _Flight, question: Callable[[], object], at: float) -> None:
+    def _start(self, key: Key, flight: _Flight, question: Callable[[], object], at: float) -> None:
         thread = threading.Thread(
             target=self._fly, args=(key, flight, question, at), name="remit-secret", daemon=True
         )
@@ -113,7 +116,7 @@ class Cache:
             self._land(key, flight)
             flight.done.set()
 
-    def _fly(self, key: str, flight: _Flight, question: Callable[[], object], at: float) -> None:
+    def _fly(self, key: Key, flight: _Flight, question: Callable[[], object], at: float) -> None:
         from remit.secrets.silence import silence  # not needed before a remote backend is asked
 
         try:
@@ -121,14 +124,14 @@ class Cache:
                 flight.answer = question()
             flight.failure = None
         except BackendFailure as failure:
-            flight.failure = failure.why
+            flight.failure = why_of(failure)
         except BaseException as error:  # noqa: BLE001 - nobody may wait for ever, whatever a backend raises
             flight.failure = f"it failed with {type(error).__name__}"
         finally:
             self._land(key, flight, at)
             flight.done.set()
 
-    def _land(self, key: str, flight: _Flight, at: float | None = None) -> None:
+    def _land(self, key: Key, flight: _Flight, at: float | None = None) -> None:
         """Let the next one ask anew; keep the value when it came in time."""
         with self._lock:
             if self._flights.get(key) is not flight:

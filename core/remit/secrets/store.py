@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from remit.errors import ConfigError, SecretDenied, shown
 from remit.files import as_path
 from remit.names import check_name, seconds
-from remit.secrets.backend import BackendFailure, Backends, check_backends, is_remote
+from remit.secrets.backend import BackendFailure, Backends, check_backends, is_remote, why_of
 from remit.secrets.cache import Cache
 from remit.secrets.reference import Reference, parse_reference
 
@@ -132,7 +132,7 @@ class Secrets:
     def _ask(self, reference: Reference) -> object:
         backend = self._backends.of(reference.scheme)
         if is_remote(backend):
-            return self._cache.ask(reference.text, partial(backend.read, reference))
+            return self._cache.ask((reference.text, reference.path), partial(backend.read, reference))
         try:
             return backend.read(reference)
         except SecretDenied as error:  # a backend's own words, which ask_backend would pass on
@@ -159,7 +159,7 @@ def ask_backend(name: str, backend: str, question: Callable[[], object]) -> str:
     except SecretDenied:
         raise
     except BackendFailure as error:
-        failure = error.why
+        failure = why_of(error)
     except Exception as error:  # noqa: BLE001 - backends raise what they like, and may quote values
         failure = f"it failed with {type(error).__name__}"
     # Raised out here, so that the backend's own error is not part of this one; nor is what it gave.
