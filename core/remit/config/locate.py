@@ -11,6 +11,7 @@ import re
 import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 __all__ = ["Lines", "Place", "locate"]
@@ -56,10 +57,8 @@ class Lines:
 def locate(text: str) -> Lines:
     """Return the lines of everything in `text`, which is valid TOML."""
     walk = _Walk(text)
-    try:
+    with suppress(_Lost, RecursionError):  # what was seen until then is right
         walk.document()
-    except (_Lost, RecursionError):
-        pass  # what was seen until then is right
     return Lines(walk.known)
 
 
@@ -95,7 +94,6 @@ class _Walk:
             table = self._inside((*table, part))
         table = (*table, parts[-1])
         if is_array:
-            self._imply(table, line)
             count = self._arrays.get(table, 0)
             self._arrays[table] = count + 1
             table = (*table, count)
@@ -164,7 +162,6 @@ class _Walk:
 
     def _note(self, place: Place, line: int) -> None:
         if place not in self.known or place in self._implied:
-            self._implied.discard(place)
             self.known[place] = line
         self._imply(place[:-1], line)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar, cast
 
 from remit.config.locate import Place
 from remit.config.source import nearest
@@ -13,6 +13,7 @@ from remit.errors import ConfigError, shown
 
 __all__ = ["Collector", "Misfit", "collected", "filled_list", "filled_table", "known_keys", "plain", "refuse"]
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 _NAMES: Final[tuple[tuple[Any, str], ...]] = (
     (bool, "true or false"),
@@ -30,7 +31,7 @@ class Misfit(ValueError):
     """A value does not fit; `problems` say where inside it, and why. None of them quotes a secret."""
 
     def __init__(self, problems: Iterable[tuple[Place, str]]) -> None:
-        self.problems = list(problems)
+        self.problems: list[tuple[Place, str]] = list(problems)
         super().__init__("; ".join(text for _, text in self.problems))
 
     def inside(self, *outer: str | int) -> Misfit:
@@ -54,10 +55,10 @@ class Collector:
     def __init__(self) -> None:
         self._problems: list[tuple[Place, str]] = []
 
-    def of(self, read: Callable[[], _T], *place: str | int) -> _T | None:
-        """Return what `read` returns, or None after noting why it does not fit."""
+    def of(self, place: Place, read: Callable[_P, _T], *args: _P.args, **keywords: _P.kwargs) -> _T | None:
+        """Return what `read` returns for the value at `place`, or None after noting why it does not fit."""
         try:
-            return read()
+            return read(*args, **keywords)
         except Misfit as misfit:
             self._problems += misfit.inside(*place).problems
         except ConfigError as error:
@@ -77,7 +78,7 @@ class Collector:
 def collected(what: str, values: object, read: Callable[[Any], _T]) -> list[_T]:
     """Return the elements of a list that is not empty, each as `read` reads it."""
     collector = Collector()
-    found = [collector.of(lambda value=value: read(value), i) for i, value in enumerate(filled_list(what, values))]
+    found = [collector.of((i,), read, one) for i, one in enumerate(filled_list(what, values))]
     collector.settle()
     return cast("list[_T]", found)
 
@@ -88,7 +89,7 @@ def filled_list(what: str, value: object) -> list[Any]:
         refuse(f"{what} must be a list, not {kind_of(value)}")
     if not value:
         refuse(f"{what} is empty; name at least one, or leave the line out")
-    return cast("list[Any]", value)
+    return value  # pyright: ignore[reportUnknownVariableType]  # it may hold anything that TOML has
 
 
 def filled_table(what: str, value: object) -> dict[str, Any]:

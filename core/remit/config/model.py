@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from remit.names import Clock
     from remit.record import AuditSink
 
-__all__ = ["Agent", "Config", "DeclaredCapability", "IssueKeywords", "Service"]
+__all__ = ["DEFAULT_LEDGER", "Agent", "Config", "DeclaredCapability", "IssueKeywords", "Service"]
 
-_DEFAULT_LEDGER: Final = "sqlite:///remit.db"
+DEFAULT_LEDGER: Final = "sqlite:///remit.db"
 _SQLITE: Final = "sqlite:///"
 _RESOLVED: Final = "it"
-_ANCHOR_FILES: Final = "*.json"
+_ANCHOR_FILE: Final = re.compile(r"[^.].*\.json")
 
 
 class IssueKeywords(TypedDict):
@@ -69,7 +70,7 @@ class Agent:
     """Capability name to limit."""
     delegate_only: tuple[str, ...] = ()
     ttl: int | None = None
-    """Seconds; None for the issuer's default."""
+    """Seconds; None for the usual ten minutes."""
     max_depth: int = 0
     audience: tuple[str, ...] = ()
     session: str | None = None
@@ -117,9 +118,9 @@ class Service:
     audience: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Tables:
-    """The tables of a file that hold settings, as they were read."""
+    """The tables of a file that hold settings, as they were read. Not shown: a URL may hold a password."""
 
     issuer: IssuerTable
     ledger_url: str
@@ -174,12 +175,14 @@ class Config:
                 paths.append(path)
                 continue
             try:
-                found = sorted(file for file in path.glob(_ANCHOR_FILES) if not file.name.startswith("."))
+                found = sorted(file for file in path.iterdir() if _ANCHOR_FILE.fullmatch(file.name))
             except OSError as error:
-                raise self._refusal(f"anchors: {shown(name)}: {error.strerror}", "issuer", "anchors", i) from None
+                raise self._refusal(
+                    f"anchors: {shown(name)}: {error.strerror}", "issuer", "anchors", i
+                ) from None
             if not found:
                 raise self._refusal(
-                    f"anchors: the folder {shown(name)} has no {_ANCHOR_FILES} in it", "issuer", "anchors", i
+                    f"anchors: the folder {shown(name)} has no *.json in it", "issuer", "anchors", i
                 )
             paths += found
         return paths
@@ -195,7 +198,7 @@ class Config:
         Raises:
             ConfigError: when the file has no such agent.
         """
-        found = self.agents.get(agent)
+        found = self.agents.get(agent) if isinstance(agent, str) else None
         if found is None:
             close = nearest(agent, self.agents) if isinstance(agent, str) else None
             hint = "" if close is None else f", did you mean {shown(close)}?"

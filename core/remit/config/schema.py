@@ -7,10 +7,11 @@ must be there, and who reads each; what a value may be is said by `remit.config.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
 
 from remit.capability import Capability, Limit
 from remit.config import settings
@@ -54,13 +55,12 @@ _Reference = Annotated[str, _by(settings.read_reference)]
 _Flag = Annotated[bool, _by(settings.read_flag)]
 _Names = Annotated[list[str], _by(settings.read_names)]
 _Name = Annotated[str, _by(check_name)]
-_Count = Annotated[int, _by(settings.read_whole, least=1)]
 
 
 class Table(BaseModel):
     """A table, none of whose keys is unknown."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
     )
 
@@ -88,9 +88,9 @@ class AuditTable(Table):
     path: _Path
     key: _Path | None = None
     passphrase: _Reference | None = None
-    every: _Count | None = None
-    max_bytes: Annotated[int, _by(settings.read_whole, least=1024)] | None = None
-    keep: _Count | None = None
+    every: Annotated[int, _by(settings.read_whole, least=2, most=1_000_000)] | None = None
+    max_bytes: Annotated[int, _by(settings.read_whole, least=4096, most=1 << 50)] | None = None
+    keep: Annotated[int, _by(settings.read_whole, least=1, most=1_000_000)] | None = None
     fsync: _Flag | None = None
     arguments: Annotated[dict[str, list[str]], _by(settings.read_lists)] | None = None
 
@@ -137,10 +137,11 @@ class AgentTable(Table):
 
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_EMPTY: Final[Mapping[str, Any]] = {}
 
 
-def read_table(model: type[_M], value: object, place: Place, problems: Problems) -> tuple[_M | None, set[str]]:
+def read_table(
+    model: type[_M], value: object, place: Place, problems: Problems
+) -> tuple[_M | None, set[str]]:
     """Return the table at `place`, and the keys whose values it lacks because they make no sense.
 
     What is wrong goes to `problems`, so that the rest of the file can be looked at all the same.
@@ -154,42 +155,37 @@ def read_table(model: type[_M], value: object, place: Place, problems: Problems)
     given: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]  # TOML has keys of text
     broken: set[str] = set()
     while True:
-        errors = _errors(model, given)
-        if isinstance(errors, model):
-            return errors, broken
-        missing = False
+        table, errors = _validated(model, given)
         for error in errors:
-            missing |= error["type"] == "missing"
-            _complain(model, error, place, problems)
+            if error["loc"][0] not in broken:  # its value was taken out, so that it is missing
+                _complain(model, error, place, problems)
         wrong = {str(error["loc"][0]) for error in errors} & given.keys()
         broken |= wrong
-        if missing or not wrong:
-            return None, broken | set(model.model_fields)
+        if table is not None or not wrong or any(error["type"] == "missing" for error in errors):
+            return table, broken
         given = {key: inner for key, inner in given.items() if key not in wrong}
 
 
-def _errors(model: type[_M], given: dict[str, Any]) -> _M | list[Any]:
+def _validated(model: type[_M], given: dict[str, Any]) -> tuple[_M | None, list[ErrorDetails]]:
     try:
-        return model.model_validate(given)
+        return model.model_validate(given), []
     except ValidationError as error:
-        return error.errors(include_url=False, include_input=False)
+        return None, error.errors(include_url=False, include_input=False)
 
 
-def _complain(model: type[Table], error: Mapping[str, Any], place: Place, problems: Problems) -> None:
+def _complain(model: type[Table], error: ErrorDetails, place: Place, problems: Problems) -> None:
     key = str(error["loc"][0]) if error["loc"] else ""
-    cause = error.get("ctx", _EMPTY).get("error")
+    cause = error.get("ctx", {}).get("error")
     if isinstance(cause, Misfit):
         for inner, text in cause.problems:
             problems.add((*place, key, *inner), text)
     elif cause is not None:
         problems.add((*place, key), str(cause))
-    elif error["type"] == "extra_forbidden":
-        hint = problems.hint(key, model.model_fields)
-        problems.add((*place, key), f"unknown key {shown(key)} in {_name(place)}{hint}")
     elif error["type"] == "missing":
         problems.add(place, f"{_name(place)} needs {key}")
-    else:
-        problems.add((*place, key), f"{key} makes no sense in {_name(place)}")
+    else:  # every value has a reader of its own, so what pydantic itself refuses is a key
+        hint = problems.hint(key, model.model_fields)
+        problems.add((*place, key), f"unknown key {shown(key)} in {_name(place)}{hint}")
 
 
 def _name(place: Place) -> str:

@@ -49,6 +49,7 @@ SCHEMES: Final = ("env", "file", "keyring", "vault", "aws", "gcp", "azure")
 _LOCAL: Final = ("env", "file")
 """Schemes whose references can be looked at here. Others may need packages that only a guard has."""
 _GROUP: Final = "remit.secrets"
+_NAME: Final = "NAME"
 _EFFECTS: Final[tuple[str, ...]] = get_args(Effect)
 _REFERENCE: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,31})://\S")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}://")
@@ -112,12 +113,11 @@ def read_reference(what: str, value: object) -> str:
     try:
         parse_reference(value)
         if scheme in _LOCAL:
-            Secrets({what: value}, root=".")
-    except ConfigError as error:  # the scheme is a reference's, so this is one; and it is not quoted
-        problem = str(error)
-    else:
-        return value
-    refuse(f"{what}: {problem.removeprefix(f'secret {shown(what)}: ')}")
+            Secrets({_NAME: value}, root=".")
+    except ConfigError as error:  # it says what is wrong with the form, and does not quote it
+        problem = str(error).removeprefix(f"secret {shown(_NAME)}: ")
+        refuse(f"{what}: {problem}")
+    return value
 
 
 def _plugged_in() -> set[str]:
@@ -129,7 +129,7 @@ def _plugged_in() -> set[str]:
 def read_url(what: str, value: object) -> str:
     """Return a ledger's URL, or a reference to one. It may hold a password, and is not shown."""
     if not isinstance(value, str) or len(value) > _MAX_TEXT or not _URL.match(value):
-        refuse(f"{what} must be a URL such as 'sqlite:///remit.db' or 'redis://localhost/0', or a reference to one")
+        refuse(f"{what} must be a URL such as 'sqlite:///remit.db' or 'redis://localhost', or a reference")
     return value
 
 
@@ -175,7 +175,7 @@ def read_limits(what: str, value: object) -> dict[str, Limit]:
     limits: dict[str, Limit] = {}
     collector = Collector()
     for name, spelled in filled_table(what, value).items():
-        limit = collector.of(lambda spelled=spelled: read_limit(spelled), name)
+        limit = collector.of((name,), read_limit, spelled)
         if limit is not None:
             limits[name] = limit
     collector.settle()
@@ -197,7 +197,7 @@ def read_lists(what: str, value: object) -> dict[str, list[str]]:
     collector = Collector()
     for name, names in filled_table(what, value).items():
         inner = f"{what} of {shown(name)}"
-        found = collector.of(lambda inner=inner, names=names: _names(inner, names), name)
+        found = collector.of((name,), _names, inner, names)
         if found is not None:
             lists[name] = found
     collector.settle()
@@ -211,7 +211,7 @@ def read_fresh(what: str, value: object) -> int | dict[str, int]:
     bounds: dict[str, int] = {}
     collector = Collector()
     for name, bound in filled_table(what, cast("object", value)).items():
-        read = collector.of(lambda bound=bound, name=name: seconds(f"{what} of {shown(name)}", bound), name)
+        read = collector.of((name,), seconds, f"{what} of {shown(name)}", bound)
         if read is not None:
             bounds[name] = read
     collector.settle()

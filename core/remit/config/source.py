@@ -26,6 +26,8 @@ _MAX_DEPTH: Final = 100
 _MAX_PROBLEMS: Final = 50
 _MAX_CANDIDATES: Final = 1000
 _MAX_COMPARED: Final = 100
+_CLOSE: Final = 0.65
+"""How much two names must be alike, 1 being the same."""
 _BOM: Final = b"\xef\xbb\xbf"
 _POSITION: Final = re.compile(r"(?P<what>.*) \(at (?:line (?P<line>[0-9]+), column [0-9]+|end of document)\)")
 # The parser takes time quadratic in the parts of a dotted key. Nothing sound has this many.
@@ -42,13 +44,19 @@ class Problem(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Source:
-    """A policy file that was read and is TOML, whatever it says."""
+    """A policy file that was read and is TOML. It does not show itself: a URL in it may hold a password."""
 
     path: Path
+    """As it was named."""
+    folder: Path
+    """The folder that paths in the file are relative to, wherever the program goes afterwards."""
     text: str
     data: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<Source {self.name}>"
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Source:
@@ -66,12 +74,8 @@ class Source:
         tables, problem = _parsed(text)
         if problem is not None:
             raise ConfigError(_told(target, problem))
-        return cls(target, text, tables)
-
-    @property
-    def folder(self) -> Path:
-        """The folder that paths in the file are relative to."""
-        return Path(os.path.abspath(self.path)).parent  # noqa: PTH100 - a mounted link stays where it is mounted
+        folder = Path(os.path.abspath(target)).parent  # noqa: PTH100 - a mounted link stays where it is mounted
+        return cls(target, folder, text, tables)
 
     @cached_property
     def lines(self) -> Lines:
@@ -117,9 +121,12 @@ class Problems:
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that `name` was most likely meant to be, if one is close enough."""
-    several = sorted(set(candidates) - {name})[:_MAX_CANDIDATES]
-    close = difflib.get_close_matches(name, several, n=1) if len(name) <= _MAX_COMPARED else []
-    return close[0] if close else None
+    if len(name) > _MAX_COMPARED:
+        return None
+    folded = {one.casefold(): one for one in sorted(set(candidates) - {name})[:_MAX_CANDIDATES]}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=_CLOSE)
+    close += [one for one in folded if name.casefold().startswith(one)]  # `maximum` for `max`
+    return folded[close[0]] if close else None
 
 
 def _read(path: Path) -> bytes:
@@ -151,7 +158,7 @@ def _decoded(data: bytes) -> tuple[str, None] | tuple[None, Problem]:
         return None, Problem(data.count(b"\n", 0, error.start) + 1, "is not UTF-8")
 
 
-def _parsed(text: str) -> tuple[dict[str, Any], None] | tuple[dict[str, Any], Problem]:
+def _parsed(text: str) -> tuple[dict[str, Any], Problem | None]:
     long_key = _LONG_KEY.search(text)
     if long_key is not None:
         return {}, Problem(text.count("\n", 0, long_key.start()) + 1, "a key has too many parts")

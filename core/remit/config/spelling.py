@@ -47,7 +47,14 @@ from remit.encoding import EncodingError
 from remit.errors import ConfigError
 from remit.names import check_name
 
-__all__ = ["CAPABILITY_KEYS", "CONSTRAINT_KEYS", "LIMIT_KEYS", "read_capability", "read_constraint", "read_limit"]
+__all__ = [
+    "CAPABILITY_KEYS",
+    "CONSTRAINT_KEYS",
+    "LIMIT_KEYS",
+    "read_capability",
+    "read_constraint",
+    "read_limit",
+]
 
 CAPABILITY_KEYS: Final = ("capability", "arguments", "other_arguments")
 LIMIT_KEYS: Final = ("max_uses", "rate", "budget")
@@ -69,11 +76,11 @@ def read_capability(value: object) -> Capability:
     table = cast("dict[str, Any]", value)
     known_keys("key of a capability", table, CAPABILITY_KEYS)
     if "capability" not in table:
-        refuse("a capability needs its name: { capability = \"...\" }")
+        refuse('a capability needs its name: { capability = "..." }')
     collector = Collector()
-    name = collector.of(lambda: check_name("a capability", table["capability"]), "capability")
-    constraints = collector.of(lambda: _arguments(table.get("arguments")), "arguments")
-    others = collector.of(lambda: _others(table), "other_arguments")
+    name = collector.of(("capability",), check_name, "a capability", table["capability"])
+    constraints = collector.of(("arguments",), _arguments, table.get("arguments"))
+    others = collector.of(("other_arguments",), _others, table)
     collector.settle()
     capability = Capability(cast("str", name), **(constraints or {}))
     return capability.with_other_arguments() if others else capability
@@ -87,8 +94,8 @@ def _arguments(value: object) -> dict[str, Constraint]:
     constraints: dict[str, Constraint] = {}
     collector = Collector()
     for name, spelled in filled_table("arguments", value).items():
-        collector.of(lambda name=name: check_name("an argument", name), name)
-        constraint = collector.of(lambda spelled=spelled: read_constraint(spelled), name)
+        collector.of((name,), check_name, "an argument", name)
+        constraint = collector.of((name,), read_constraint, spelled)
         if constraint is not None:
             constraints[name] = constraint
     collector.settle()
@@ -142,7 +149,7 @@ def _one(table: dict[str, Any]) -> Constraint:
     if not table:
         refuse("names no constraint; write { anything = true } to allow any value")
     if len(table) > 1:
-        refuse(f"has more than one constraint ({', '.join(sorted(table))}); write {{ all_of = [...] }} for all of them")
+        refuse(f"has more than one constraint ({', '.join(sorted(table))}); write {{ all_of = [...] }}")
     [(name, value)] = table.items()
     try:
         plain(value)
@@ -187,7 +194,7 @@ def _anything(value: object) -> Constraint:
 def _fields(value: object) -> Constraint:
     collector = Collector()
     fields = {
-        name: collector.of(lambda spelled=spelled: read_constraint(spelled), name)
+        name: collector.of((name,), read_constraint, spelled)
         for name, spelled in filled_table("fields", value).items()
     }
     collector.settle()
