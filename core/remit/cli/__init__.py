@@ -8,6 +8,7 @@ Invariants:
 - exit statuses: 0 done or allowed, 1 denied or failed, 2 usage.
 """
 
+import io
 import sys
 from typing import Final
 
@@ -20,6 +21,9 @@ _EXTRA: Final = frozenset({"rich", "typer"})
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name is no reason to fail on an old terminal
     try:
         from remit.cli.app import app
 
