@@ -99,7 +99,7 @@ def settled(question: Callable[[], object], expected: object) -> object:
 class TestPostgresLedger(LedgerContract):
     """Each schema is one store."""
 
-    examples: ClassVar[int] = 15
+    examples: ClassVar[int] = 10
 
     @pytest.fixture
     def new_store(self, server: PostgresServer) -> NewStore:

@@ -358,6 +358,13 @@ def test_an_answer_that_is_lost_is_not_asked_for_again(world: World, frozen: Cal
 def test_a_lock_that_is_not_given_back_denies_and_holds_nobody_for_ever(world: World) -> None:
     ledger = world.ledger(timeout=1)
     ledger.commit([charge("c", 10)], None, NOW)
+    [settings] = world.server.execute(
+        "SELECT proconfig FROM pg_proc WHERE oid = 'charge'::regproc", schema=world.schema
+    )
+    assert "lock_timeout=5s" in settings[0]
+    world.server.execute(
+        "ALTER FUNCTION charge SET lock_timeout = '2s'", schema=world.schema
+    )  # so as not to wait
     with world.server.connect(world.schema) as owner, owner.transaction():
         owner.execute("LOCK TABLE counters")
         with pytest.raises(psycopg.OperationalError):

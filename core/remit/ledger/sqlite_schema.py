@@ -162,6 +162,7 @@ def connect(path: Path, *, timeout: float, durable: bool, is_new: bool) -> tuple
 
 
 def _prepare(connection: sqlite3.Connection, name: str, *, is_new: bool, deadline: float) -> None:
+    """Bring the file up to date; when this raises, closing the connection takes all of it back."""
     connection.execute("BEGIN")  # what is read is of one moment
     version = _check(connection, name, is_new=is_new)  # before anything is written
     connection.execute("COMMIT")
@@ -169,19 +170,14 @@ def _prepare(connection: sqlite3.Connection, name: str, *, is_new: bool, deadlin
     if version == len(STEPS) and not is_new:
         return  # whoever only reads does not wait for those who write
     connection.execute("BEGIN IMMEDIATE")  # fails when the file cannot be written
-    try:
-        version = _check(connection, name, is_new=is_new)  # another process may have come first
-        for step in STEPS[version:]:
-            for statement in step:
-                connection.execute(statement)
-        if version < len(STEPS):
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={len(STEPS)}")
-        connection.execute("COMMIT")
-    except BaseException:  # as above
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    version = _check(connection, name, is_new=is_new)  # another process may have come first
+    for step in STEPS[version:]:
+        for statement in step:
+            connection.execute(statement)
+    if version < len(STEPS):
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={len(STEPS)}")
+    connection.execute("COMMIT")
 
 
 def _check(connection: sqlite3.Connection, name: str, *, is_new: bool) -> int:

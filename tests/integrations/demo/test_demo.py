@@ -112,7 +112,7 @@ def unlimited(patch: pytest.MonkeyPatch) -> None:
 
 
 def unrevoked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(remit.MemoryLedger, "revoked", lambda *_: ())
+    patch.setattr("remit.ledger.view.RevocationView.revoked", lambda *_: ())
 
 
 def wider(patch: pytest.MonkeyPatch) -> None:
