@@ -93,7 +93,11 @@ def charging(row: Row, name: str, ledger: remit.Ledger, bare: float, target: str
     takes = micros(lambda: ledger.commit([charge()], None, 1.0))
     row(f"charge on {name}, beside a bare round trip", remit_takes=takes, floor=bare, target=target)
     two = [charge(1), charge(2)]
-    row(f"charge two counters on {name}", remit_takes=micros(lambda: ledger.commit(two, None, 1.0)), floor=bare)
+    row(
+        f"charge two counters on {name}",
+        remit_takes=micros(lambda: ledger.commit(two, None, 1.0)),
+        floor=bare,
+    )
 
 
 def loading(row: Row, ledger: remit.Ledger, count: int = 1_000_000) -> None:
@@ -105,7 +109,11 @@ def loading(row: Row, ledger: remit.Ledger, count: int = 1_000_000) -> None:
     view = RevocationView(ledger, time.time)
     started = time.perf_counter()
     view.refresh(1.0, 60)
-    row(f"load {count:,} revocations", remit_takes=(time.perf_counter() - started) * 1e6, target="<= 2,000,000")
+    row(
+        f"load {count:,} revocations",
+        remit_takes=(time.perf_counter() - started) * 1e6,
+        target="<= 2,000,000",
+    )
     del view
     tracemalloc.start()
     view = RevocationView(ledger, time.time)

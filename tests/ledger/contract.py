@@ -538,6 +538,10 @@ class LedgerContract:
         times = [NOW + 100, NOW, NOW + 160, NOW + 70, NOW + 159, NOW + 160]
         assert self.uses(ledger, 2, 60, times) == [True, True, True, False, False, True]
 
+    def test_also_after_the_clock_has_gone_on_once(self, ledger: Ledger) -> None:
+        times = [NOW, NOW + 100, NOW, NOW + 160, NOW + 160, NOW + 70, NOW + 160]
+        assert self.uses(ledger, 3, 60, times) == [True, True, True, True, True, False, True]
+
     def test_a_rate_of_many_uses(self, ledger: Ledger) -> None:
         charges = [charge("r", 100_000, window=7_776_000)]
         for _ in range(3):

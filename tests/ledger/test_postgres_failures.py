@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 import remit
 from remit.errors import Denied
@@ -358,13 +359,12 @@ def test_an_answer_that_is_lost_is_not_asked_for_again(world: World, frozen: Cal
 def test_a_lock_that_is_not_given_back_denies_and_holds_nobody_for_ever(world: World) -> None:
     ledger = world.ledger(timeout=1)
     ledger.commit([charge("c", 10)], None, NOW)
-    [settings] = world.server.execute(
-        "SELECT proconfig FROM pg_proc WHERE oid = 'charge'::regproc", schema=world.schema
-    )
-    assert "lock_timeout=5s" in settings[0]
+    function = Identifier(world.schema, "charge")
+    shown = SQL("SELECT proconfig FROM pg_proc WHERE oid = {}::regproc").format(function.as_string())
+    assert "lock_timeout=5s" in world.server.execute(shown)[0][0]
     world.server.execute(
-        "ALTER FUNCTION charge SET lock_timeout = '2s'", schema=world.schema
-    )  # so as not to wait
+        SQL("ALTER FUNCTION {} SET lock_timeout = '2s'").format(function)
+    )  # it takes less time
     with world.server.connect(world.schema) as owner, owner.transaction():
         owner.execute("LOCK TABLE counters")
         with pytest.raises(psycopg.OperationalError):

@@ -278,14 +278,14 @@ MUTATIONS: Final = (
     Mutation(
         "a binding for one capability serves another",
         INVOCATION,
-        "binding.capability not in {None, capability}:",
-        "binding.capability == capability * 2:",
+        "binding.capability not in {None, self.capability}:",
+        "binding.capability == self.capability * 2:",
     ),
     Mutation(
         "the body of a tool runs with its binding",
-        INVOCATION,
-        "None if binding.capability is not None else Binding(binding.admit)",
-        "Binding(binding.admit, binding.capability)",
+        BINDING,
+        "None if self.capability is not None else Binding(self.admit, None, self.waits)",
+        "Binding(self.admit, self.capability, self.waits)",
     ),
     Mutation(
         "a bound tool lends its credential to its body",
@@ -296,8 +296,8 @@ MUTATIONS: Final = (
     Mutation(
         "a guarded coroutine is none",
         DECORATOR,
-        "async def guarded_async(*args: Any, **kwargs: Any) -> Any:\n            return await begin",
-        "def guarded_async(*args: Any, **kwargs: Any) -> Any:\n            return begin",
+        "async def guarded_async(*args: Any, **kwargs: Any) -> Any:\n            return await (await Invocation.begun(tool, tool.binding(), args, kwargs)).coroutine()",
+        "def guarded_async(*args: Any, **kwargs: Any) -> Any:\n            return Invocation(tool, tool.binding(), args, kwargs).coroutine()",
     ),
     Mutation(
         "the bare function can be reached",
