@@ -246,6 +246,12 @@ def test_a_ledger_that_cannot_push_is_asked_instead(world: World) -> None:
     guard.check(credential, "tool:use", {})
     ledger.revoke([remit.Revocation(revoked_at=1, expires_at=2**33, token_id=credential.token_id)])
     eventually(lambda: verdict(lambda: guard.check(credential, "tool:use", {})) == "token_revoked")
+    ledger.cut = True
+    time.sleep(1.2)  # more than a heartbeat: it was found to be away, by the thread too
+    other = world.issue()
+    ledger.cut = False
+    ledger.revoke([remit.Revocation(revoked_at=1, expires_at=2**33, token_id=other.token_id)])
+    eventually(lambda: verdict(lambda: guard.check(other, "tool:use", {})) == "token_revoked")
 
 
 def test_a_thread_that_cannot_be_started_is_done_without(

@@ -219,15 +219,16 @@ class RevocationView:
 
     def lost(self, error: Exception, *, listening: bool) -> bool:
         """Note that following failed; tell whether the ledger answers all the same, and does not push."""
-        if self.sync():
-            if listening or not self._deaf:
-                _log.warning(
-                    "remit: the ledger does not push (%s); it is asked every second", type(error).__name__
-                )
-            self._deaf = True
-            return True
-        self.failed(error)
-        return False
+        try:
+            self.catch_up()
+        except Exception as failure:  # noqa: BLE001 - as above
+            self.failed(failure)
+            return False
+        if listening or not self._deaf:
+            kind = type(error).__name__
+            _log.warning("remit: the ledger does not push (%s); it is asked every second", kind)
+        self._deaf = True
+        return True
 
     def _load(self) -> None:
         with self._lock:
