@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import weakref
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, NoReturn
 
+from remit.audit.closing import Closing
 from remit.audit.files import log_path, why
 from remit.audit.journal import Journal
 from remit.audit.line import body_of
@@ -16,8 +17,6 @@ from remit.errors import ConfigError, TokenRejected, shown
 from remit.names import seconds
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from remit.issue import Issuer
     from remit.names import Duration
     from remit.record import AuditRecord
@@ -30,7 +29,7 @@ _MOST_KEPT: Final = 1_000_000
 _LONGEST_WAIT: Final = 600
 
 
-class JsonlAudit:
+class JsonlAudit(Closing):
     """Writes records to a file, one line each, every line holding the hash of the line before.
 
     Records that were written survive ``kill -9`` of any writer at any moment. What cannot be written
@@ -149,14 +148,6 @@ class JsonlAudit:
                 _unavailable(why(error), error)
             finally:
                 journal.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"JsonlAudit({self._path!r})"

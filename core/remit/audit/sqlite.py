@@ -7,9 +7,10 @@ import sqlite3
 import weakref
 from contextlib import contextmanager, suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import quote
 
+from remit.audit.closing import Closing
 from remit.audit.files import log_path, open_own, why
 from remit.audit.line import GENESIS, Tail, body_of, digest_of, link
 from remit.audit.sealer import Sealer
@@ -18,7 +19,6 @@ from remit.names import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from types import TracebackType
 
     from remit.issue import Issuer
     from remit.names import Duration
@@ -36,7 +36,7 @@ _SCHEMA: Final = (
 _HEAD: Final = "SELECT seq, hash, log FROM audit_head WHERE one = 1"
 
 
-class SqliteAudit:
+class SqliteAudit(Closing):
     """Writes records to a table of an SQLite database, for any number of threads and processes.
 
     The table `audit_lines` has one row a record, whose `line` is what `JsonlAudit` would write, without
@@ -164,14 +164,6 @@ class SqliteAudit:
                 connection, self._connection, self._closed = self._connection, None, True
                 if connection is not None:
                     connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         connection = getattr(self, "_connection", None)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from remit.audit.closing import Closing
 from remit.errors import ConfigError, shown
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from remit.record import AuditRecord, AuditSink
 
 __all__ = ["TeeAudit"]
 
 
-class TeeAudit:
+class TeeAudit(Closing):
     """Gives each record to several sinks, in order; all must take it.
 
     When one fails, those after it are not asked, and the guard denies the call. Those before it hold a
@@ -52,14 +51,6 @@ class TeeAudit:
                     failures.append(error)
         if failures:
             raise failures[0]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"TeeAudit({', '.join(map(repr, self._sinks))})"
