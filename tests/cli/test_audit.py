@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import remit
 from remit.audit import JsonlAudit
 
-from .support import Deployment
+from .support import PROGRAM, Deployment
 
 LOG = Path("audit.jsonl")
 
@@ -202,3 +203,36 @@ def test_without_a_command_it_helps(deployment: Deployment) -> None:
     result = deployment.run("audit", status=None)
     assert "tail" in result.output
     assert "verify" in result.output
+
+
+class TestReview:
+    def test_a_path_does_not_switch_off_the_anchors_of_a_policy_file(self, recorded: Deployment) -> None:
+        remit.Issuer.generate("https://audit.acme.example").save("audit.key")
+        text = Path("remit.toml").read_text(encoding="utf-8").replace("[audit]", '[audit]\nkey = "audit.key"')
+        Path("remit.toml").write_text(text, encoding="utf-8")
+        alone = recorded.json("audit", "verify", "audit.jsonl")
+        assert (alone["ok"], alone["signatures_checked"]) == (True, False)
+        both = recorded.json("audit", "verify", "audit.jsonl", "--config", "remit.toml", status=1)
+        assert both["signatures_checked"] is True
+        assert both["findings"][0]["code"] == "checkpoint_missing"
+
+    @pytest.mark.parametrize("at", [9e11, -9e11, 1e300])
+    def test_a_time_that_no_date_shows_hides_no_record(self, recorded: Deployment, at: float) -> None:
+        with LOG.open("a", encoding="ascii") as file:
+            file.write(
+                json.dumps({"seq": 99, "prev": "A" * 43, "event": "decision", "at": at, "allowed": True})
+            )
+            file.write("\n")
+        shown = recorded.run("audit", "tail").stdout
+        assert f"{at:g} s" in shown
+        assert "pricing-agent" in shown
+
+    def test_a_standard_output_that_takes_nothing_is_one_line(self, recorded: Deployment) -> None:
+        with Path("/dev/full").open("w", encoding="ascii") as full:
+            command = [str(PROGRAM), "audit", "verify", "--json"]
+            done = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+            )
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -87,6 +88,15 @@ def test_a_reader_that_goes_away_is_no_traceback(deployment: Deployment) -> None
     assert process.wait(60) == 1
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What is started here can be interrupted, also where the tests were started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_following_a_log_shows_what_is_written_and_ends_with_an_interrupt(deployment: Deployment) -> None:
     deployment.issued()
     command = [str(PROGRAM), "audit", "tail", "--follow", "--json", "-n", "1"]

@@ -209,6 +209,7 @@ def test_every_command_reports_its_errors() -> None:
         "x eyJhbGciOiJFZDI1NTE5In0.eyJzdWIiOiJ4In0.abc_-9 y",
         "eyJhbGciOiJFZDI1NTE5In0",
         '{"d": "AAAAsecretAAAA", "x": "y"}',
+        "{'d': 'AAAAsecretAAAA'}",
         '{\\"d\\":\\"AAAAsecretAAAA\\"}',
         "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIsecret\n-----END PRIVATE KEY-----",
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\\nsecret",

@@ -747,7 +747,7 @@ def test_a_client_that_is_stopped_in_the_middle_of_a_list_holds_nobody_up_for_lo
         stopped.communicate()
 
 
-def test_charges_are_not_lists_of_psycopg(ledger: PostgresLedger) -> None:
+def test_many_charges_at_once_arrive_as_they_are(ledger: PostgresLedger) -> None:
     """An empty list of charges with a proof, and many charges at once, arrive as they are."""
     ledger.commit([], proof(), NOW)
     many = [Charge(f"m-{n}", n, 10**6, None, NOW + n, 0, "tool:use", "it") for n in range(300)]

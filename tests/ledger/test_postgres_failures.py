@@ -356,6 +356,17 @@ def test_an_answer_that_is_lost_is_not_asked_for_again(world: World, frozen: Cal
     assert world.total() == 3
 
 
+def test_one_connection_that_hangs_speaks_for_all(world: World, frozen: Callable[[], None]) -> None:
+    """Not each of those that wait to be used costs a call."""
+    ledger = world.ledger(timeout=1)
+    together(lambda n: ledger.commit([charge(f"c-{n}")], None, NOW), 5)
+    assert len(ledger._pool._idle) > 1
+    frozen()
+    with pytest.raises(psycopg.OperationalError):
+        ledger.position()
+    assert ledger._pool._idle == []
+
+
 def test_a_lock_that_is_not_given_back_denies_and_holds_nobody_for_ever(world: World) -> None:
     ledger = world.ledger(timeout=1)
     ledger.commit([charge("c", 10)], None, NOW)

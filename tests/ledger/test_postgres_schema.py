@@ -195,6 +195,15 @@ def test_a_database_of_another_encoding_is_refused(server: PostgresServer) -> No
         PostgresLedger(server.dsn(database=name)).position()
 
 
+def test_a_server_that_takes_no_writes_is_not_asked(server: PostgresServer) -> None:
+    """A standby is behind: what it knows of revocations is old, and nobody could tell."""
+    name = server.new_database()
+    PostgresLedger(server.dsn(database=name)).position()
+    server.execute(SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(Identifier(name)))
+    with pytest.raises(psycopg.OperationalError, match="read-only"):
+        PostgresLedger(server.dsn(database=name)).position()
+
+
 def test_an_old_server_is_refused(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("remit.ledger.postgres_pool._OLDEST", 990_000)
     with pytest.raises(ConfigError, match="PostgreSQL 99 or newer"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -370,6 +371,33 @@ def test_a_damaged_file_fails_and_recovers_when_it_is_restored(
     (tmp_path / "good.db").replace(path)
     assert len(ledger.revocations()) == 500
     assert outcome(ledger.commit, [charge()], None, NOW) == "done"
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_refused(
+    open_: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = sqlite_schema.file_id
+    answers = iter([sqlite_schema.FileId(1, 2)])
+    monkeypatch.setattr(sqlite_schema, "file_id", lambda at: next(answers, None) or found(at))
+    with pytest.raises(ConfigError, match="replaced"):
+        open_()
+    assert not path.with_name("ledger.db-wal").exists()  # it was closed
+    assert open_().position().number == 0
+
+
+def test_a_sqlite_that_is_too_old_is_refused(open_: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 23, 1))
+    with pytest.raises(ConfigError, match=r"3\.24"):
+        open_()
+
+
+def test_a_ledger_that_nobody_holds_is_closed(path: Path) -> None:
+    ledger = SqliteLedger(path)
+    ledger.revoke([of_token()])
+    assert path.with_name("ledger.db-wal").exists()
+    del ledger
+    gc.collect()
+    assert [file.name for file in path.parent.iterdir()] == ["ledger.db"]
 
 
 # ── copies ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,7 +20,7 @@ import pytest
 import remit
 from remit.ledger import sqlite_statements as statements
 from remit.ledger.sqlite import SqliteLedger
-from remit.ledger.sqlite_examine import examine_place
+from remit.ledger.sqlite_examine import examine_file, examine_place
 
 from .contract import NOW, charge, of_token, outcome, proof
 from .threads import together
@@ -471,3 +471,5 @@ def test_it_says_when_the_file_is_damaged_or_its_journal_is_another(ledger: Sqli
         file.seek((root - 1) * 4096)
         file.write(b"\xff" * 200)
     assert [finding for finding in ledger.examine() if "damaged" in finding]
+    with held(path.with_name("other.db"), "CREATE TABLE x (y)") as other:
+        assert [finding for finding in examine_file(other) if "'delete'" in finding]

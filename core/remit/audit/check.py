@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from remit.audit.findings import Finding, Findings, Place, SignedCheckpoint
-from remit.audit.line import GENESIS, Line, Tail, digest_of, parse_line
+from remit.audit.line import GENESIS, STATED, Line, Tail, digest_of, parse_line
 from remit.encoding import EncodingError
 from remit.errors import shown
 from remit.token import CHECKPOINT, Envelope
@@ -166,8 +166,8 @@ class ChainCheck:
             self._find("other_log", "the checkpoint is that of another log", place, line.seq)
             return
         self.log = log
-        if type(first) is int:
-            self._kept_from = max(self._kept_from, first)
+        if not self._anchors:
+            self._keep_from(first)
         if type(adopted) is int:
             self.adopted += adopted
         self.torn += "torn" in members
@@ -176,6 +176,11 @@ class ChainCheck:
             self._see_signature(line, statement, place)
         elif self._unsigned is None:
             self._unsigned = place
+
+    def _keep_from(self, first: object) -> None:
+        """Take a checkpoint's word that older records were removed, a signed one's where signatures count."""
+        if type(first) is int:
+            self._kept_from = max(self._kept_from, first)
 
     def _see_signature(self, line: Line, statement: object, place: Place) -> None:
         try:
@@ -208,6 +213,7 @@ class ChainCheck:
         if isinstance(at, int | float) and type(every) is int:
             self.checkpoint = SignedCheckpoint(line.seq, at, signers[0].issuer, signers[0].key.thumbprint)
             self._every, self._unsigned = every, None
+            self._keep_from(line.members.get("first"))
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -284,9 +290,7 @@ class ChainCheck:
 
 def _statement(line: Line) -> JsonObject:
     """Return what the signature of a checkpoint has to be over."""
-    about: JsonObject = {
-        name: line.members.get(name) for name in ("log", "every", "first", "at") if name in line.members
-    }
+    about: JsonObject = {name: value for name, value in line.members.items() if name in STATED}
     return {**about, "seq": line.seq - 1, "hash": line.prev}
 
 

@@ -11,7 +11,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from remit.audit.line import MAX_LINE
+from remit.audit.line import MAX_LINE, parse_line
+from remit.encoding import EncodingError
 from remit.errors import ConfigError, shown
 from remit.files import as_path
 
@@ -25,6 +26,7 @@ __all__ = [
     "lines_until",
     "log_path",
     "open_own",
+    "own_segments",
     "segment_path",
     "segments_of",
     "why",
@@ -86,6 +88,29 @@ def segments_of(path: str) -> list[Segment]:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
+
+
+def own_segments(path: str) -> list[Segment]:
+    """Return the files that the log at `path` was continued from, without what only has such a name.
+
+    Raises:
+        OSError: when its folder, or one of them, cannot be read.
+    """
+    return [segment for segment in segments_of(path) if _first_of(segment.path) == segment.first]
+
+
+def _first_of(path: str) -> int | None:
+    """Return the number of the first record in a file, or None when there is none."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return parse_line(next(lines_from(handle, 0, status.st_size), b"")).seq
+    except EncodingError:
+        return None
+    finally:
+        os.close(handle)
 
 
 def open_own(path: str, *, create: bool, append: bool) -> int:

@@ -27,8 +27,8 @@ from remit.audit.files import (
     lines_from,
     lines_until,
     open_own,
+    own_segments,
     segment_path,
-    segments_of,
 )
 from remit.audit.head import Head, read_head, write_head
 from remit.audit.line import GENESIS, MAX_LINE, Line, Tail, digest_of, link, parse_line
@@ -81,13 +81,15 @@ class Journal:
         self._id = ""
         self._adopted = self._torn = 0
         self._look_again = 0.0
+        self._head: Head | None = None
+        """What the head said when it was last read or written here; a log only ever goes on from there."""
         self.unsealed = False
         """Whether something was recorded here since the last checkpoint."""
         self.handle = self._open_head()
 
     def _open_head(self) -> int:
         # In this order: a writer that begins a log makes the head before the first line.
-        begun = bool(segments_of(self._path))
+        begun = bool(own_segments(self._path))
         with suppress(FileNotFoundError):
             status = os.lstat(self._path)
             if not stat.S_ISREG(status.st_mode):
@@ -138,10 +140,14 @@ class Journal:
         same = self._reopen(head)
         status = os.fstat(self._log)
         if head is None:
-            if status.st_size or segments_of(self._path):
+            if status.st_size or own_segments(self._path):
                 raise self._refusal("has records, but an empty head")
             head = Head(0, GENESIS, 0, os.urandom(16).hex())
             write_head(self.handle, head)
+        last = self._head
+        if last is not None and not (head.log == last.log and (head.seq > last.seq or head == last)):
+            raise self._refusal(f"was put back to before record {last.seq}, or replaced")
+        self._head = head
         known = same and head.size == status.st_size and head.seq > self._tail.seq
         base = head.size if known else self._join(head, status.st_size)
         self._file = (status.st_ino, status.st_dev)
@@ -180,7 +186,7 @@ class Journal:
 
     def _was_renamed(self, head: Head) -> bool:
         """Tell whether the head speaks of the file that this one continues."""
-        segments = segments_of(self._path)
+        segments = own_segments(self._path)
         if not segments:
             return False
         handle = os.open(segments[-1].path, os.O_RDONLY | os.O_CLOEXEC)
@@ -199,6 +205,8 @@ class Journal:
                 line = parse_line(data)
             except EncodingError as error:
                 raise self._refusal(f"goes on after record {self._tail.seq} with what {error}") from None
+            if base and "first" in line.members:  # only a file's first line says what was removed before it
+                raise self._refusal(f"goes on after record {self._tail.seq} as if it began there")
             if (line.seq - 1, line.prev) != self._tail or line.members.get("log", self._id) != self._id:
                 raise self._refusal(f"goes on after record {self._tail.seq} with what does not follow")
             self._tail = Tail(line.seq, digest_of(data))
@@ -250,6 +258,8 @@ class Journal:
             now = time.monotonic()
             if now < self._look_again:
                 return
+            if not os.path.samestat(os.lstat(head_of(self._path)), os.fstat(self.handle)):
+                raise self._refusal("has another head than the one it was written with")
             status = os.lstat(self._path)
             if (status.st_ino, status.st_dev) == self._file:
                 self._look_again = now + _LOOK_EVERY
@@ -296,7 +306,7 @@ class Journal:
 
     def _retention(self) -> tuple[int, list[Segment]]:
         """Return the first record that is kept, and the files before it, which are not."""
-        segments = segments_of(self._path)
+        segments = own_segments(self._path)
         outdated = segments[: -self._keep] if self._keep else []
         if outdated:
             return segments[len(outdated)].first, outdated
@@ -331,12 +341,13 @@ class Journal:
             _write_whole(self._log, line)
             if self._fsync:
                 os.fsync(self._log)
-            write_head(self.handle, Head(tail.seq, tail.digest, size, self._id))
+            head = Head(tail.seq, tail.digest, size, self._id)
+            write_head(self.handle, head)
         except OSError:
             with suppress(OSError):  # then the next writer finds it and puts it aside
                 os.ftruncate(self._log, self._size)
             raise
-        self._size, self._tail = size, tail
+        self._size, self._tail, self._head = size, tail, head
 
     def _sync_folder(self) -> None:
         if self._fsync:

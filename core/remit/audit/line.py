@@ -48,6 +48,10 @@ _TEXTS: Final = ("call_id", "agent", "capability", "token_id", "issuer", "code",
                  "subject")  # fmt: skip
 
 
+STATED: Final = frozenset({"log", "every", "first", "at", "adopted", "torn", "reason"})
+"""The members of a checkpoint that its signature is over, besides where it stands."""
+
+
 class Tail(NamedTuple):
     """The last line of a log: where the next one joins."""
 
@@ -72,6 +76,8 @@ def body_of(record: AuditRecord) -> str:
         ConfigError: when it is not a record that can be written.
     """
     try:
+        if record.event == "checkpoint":
+            raise ConfigError("a log writes its checkpoints itself")
         body = _body(record, encode_basestring_ascii)
         if "\\" in body or len(body) > _MAX_TEXT:  # a surrogate may stand alone, or a text be too long
             body = _body(record, _quoted)

@@ -71,7 +71,7 @@ class Sealer:
             about["first"] = first
         members = {**about, **(remarks or {})}
         if self._signer is not None:
-            statement = {**about, "seq": tail.seq, "hash": tail.digest, "at": at}
+            statement = {**members, "seq": tail.seq, "hash": tail.digest, "at": at}
             members["statement"] = self._signer.attest(statement)
         line = link(tail, checkpoint_body(at, members))
         return line, Tail(tail.seq + 1, digest_of(line))

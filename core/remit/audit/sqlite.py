@@ -74,6 +74,8 @@ class SqliteAudit(Closing):
         self._closed = self._unsealed = False
         self._last = 0.0
         self._file = (0, 0)
+        self._known: tuple[str, Tail] | None = None
+        """The log's identity and last line when it was last written here; it only ever goes on from there."""
         try:
             os.close(open_own(self._path, create=True, append=False))
             self._connection: sqlite3.Connection | None = self._opened()
@@ -132,6 +134,8 @@ class SqliteAudit(Closing):
             log, tail = (
                 (os.urandom(16).hex(), Tail(0, GENESIS)) if row is None else (row[2], Tail(row[0], row[1]))
             )
+            if self._known is not None and not _goes_on(self._known, log, tail):
+                _unavailable(f"it was put back to before record {self._known[1].seq}, or replaced")
             lines: list[tuple[int, str]] = []
             if body is None or row is None or self._sealer.due(tail):
                 first = 1 if row is None else None
@@ -147,6 +151,7 @@ class SqliteAudit(Closing):
                 " ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
                 (tail.seq, tail.digest, log),
             )
+        self._known = (log, tail)
 
     def close(self) -> None:
         """Write a checkpoint, if anything was recorded since the last one, and close the database.
@@ -192,6 +197,10 @@ def _transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Connection
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
+
+
+def _goes_on(known: tuple[str, Tail], log: str, tail: Tail) -> bool:
+    return log == known[0] and (tail.seq > known[1].seq or tail == known[1])
 
 
 def _unavailable(problem: str, error: Exception | None = None) -> NoReturn:

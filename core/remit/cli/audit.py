@@ -60,12 +60,12 @@ def verify(
     """
     from remit.audit import verify_log
 
-    policy = None if path is not None else loaded(config)
+    policy = loaded(config) if path is None or config is not None else None
     log = _path_of(path, policy)
     anchors = _anchors(anchor, policy)
     report = verify_log(log, anchors, expect=expect)
     if as_json:
-        print_json(report.to_dict())
+        print_json({**report.to_dict(), "signatures_checked": bool(anchors)})
     else:
         _print_report(report, signed=bool(anchors))
     if not report.ok:
@@ -73,7 +73,7 @@ def verify(
 
 
 def _path_of(path: Path | None, config: Config | None) -> Path:
-    found = path if config is None else config.audit_path
+    found = config.audit_path if path is None and config is not None else path
     if found is None:
         raise ConfigError("the policy file has no [audit] path; give the path of a log")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec
@@ -82,7 +82,8 @@ def failed(text: str, *, as_json: bool, code: str, reason: str | None = None, **
         **members: what else is known.
     """
     if as_json:
-        print_json({"code": code, "reason": redacted(text if reason is None else reason), **members})
+        with suppress(OSError):  # where standard output is what failed, standard error still tells
+            print_json({"code": code, "reason": redacted(text if reason is None else reason), **members})
     note(text)
     raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -31,6 +32,7 @@ _VARIABLE: Final = "REMIT_CREDENTIAL"
 _STDIN: Final = "-"
 _MAX_SIZE: Final = 512 * 1024
 _MAX_NAME: Final = 255
+_NO_SUCH_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 _MAX_ECHO: Final = 32
 """Characters of a path that is not there which a message repeats; anything longer may be a key."""
 _NOTHING: Final = f"give a token, a file that holds one, or - for standard input; or set {_VARIABLE}"
@@ -111,7 +113,7 @@ def _read_file(path: str) -> Source:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(_MAX_SIZE + 1) if stat.S_ISREG(mode) else None
     except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError) and len(path) > _MAX_ECHO:
+        if len(path) > _MAX_ECHO and (not isinstance(error, OSError) or error.errno in _NO_SUCH_FILE):
             raise KeyFileError("the argument is neither a token nor a file that is there") from None
         why = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         raise KeyFileError(f"{where} cannot be read: {why}") from None

@@ -44,7 +44,7 @@ _HIDDEN: Final = "[not shown]"
 _SECRETS: Final = (
     re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"),  # a token, or a good part of one
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
-    re.compile(r'\\?"d\\?"\s*:\s*\\?"[^"]*"?'),  # the private part of a JWK
+    re.compile(r"""\\?["']d\\?["']\s*:\s*\\?["'][^"']*["']?"""),  # the private part of a JWK
 )
 
 
@@ -78,7 +78,10 @@ def printable(text: str, *, limit: int = _MAX_TEXT) -> str:
 
 def when(seconds: float) -> str:
     """Return seconds since the epoch as people read them."""
-    return f"{moment(seconds):%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        return f"{moment(seconds):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):  # beyond the years that a date can show
+        return f"{seconds:g} s"
 
 
 def plural(count: int, what: str) -> str:

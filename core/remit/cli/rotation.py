@@ -147,7 +147,10 @@ def retire_files(config: Config, kid: str) -> tuple[list[Path], list[Path]]:
             continue
         with _told(path):
             target = path.with_name(path.name + RETIRED)
-            path.replace(target)
+            if target.exists():  # of an earlier key of the same file name
+                target = path.with_name(f"{path.stem}.{kid}.json{RETIRED}")
+            target.hardlink_to(path)  # fails when the name is taken, which renaming would not
+            path.unlink()
             renamed.append(target)
     return renamed, left
 
