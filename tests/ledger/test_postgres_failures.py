@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import shutil
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-import remit
-from remit.errors import Denied
 from remit.ledger.postgres import PostgresLedger
 
 from .contract import NOW, charge, live, of_token, outcome, proof
+from .outages import OutageContract, OutageWorld, until, verdict
 from .postgres_server import PostgresServer
 from .threads import together
 
@@ -39,34 +38,36 @@ def server() -> Iterator[PostgresServer]:
         running.remove()
 
 
-class World:
-    """An issuer, and guards whose ledger is in one schema, on one clock that can be set ahead."""
+class World(OutageWorld):
+    """Guards whose ledger is in one schema."""
 
     def __init__(self, server: PostgresServer) -> None:
+        super().__init__()
         self.server = server
         self.schema = f"world_{next(_schemas)}"
-        self.ahead = 0.0
-        self.issuer = remit.Issuer.generate("https://auth.acme.example")
         self.ledgers: list[PostgresLedger] = []
 
-    def clock(self) -> float:
-        return time.time() + self.ahead
-
-    def ledger(self, **options: Any) -> PostgresLedger:
-        self.ledgers.append(PostgresLedger(self.server.dsn(), schema=self.schema, **options))
+    def ledger(self, *, timeout: int = 10, pool_size: int = 5) -> PostgresLedger:
+        dsn = self.server.dsn()
+        self.ledgers.append(PostgresLedger(dsn, schema=self.schema, timeout=timeout, pool_size=pool_size))
         return self.ledgers[-1]
 
-    def guard(self, **options: Any) -> remit.Guard:
-        usual: dict[str, Any] = {
-            "trust": [self.issuer.anchor],
-            "clock": self.clock,
-            "ledger": self.ledger(timeout=1),
-        }
-        return remit.Guard(**{**usual, **options})
+    def stop(self) -> None:
+        self.server.stop()
 
-    def issue(self, capability: str = "tool:use", **options: Any) -> remit.Credential:
-        usual: dict[str, Any] = {"agent": "a", "capabilities": [capability], "ttl": "1h"}
-        return self.issuer.issue(**{**usual, **options})
+    def start(self) -> None:
+        self.server.start()
+
+    def kill(self) -> None:
+        self.server.kill()
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        self.server.freeze()
+        try:
+            yield
+        finally:
+            self.server.thaw()
 
     def total(self) -> int:
         """The sum of all counters."""
@@ -89,57 +90,11 @@ def world(server: PostgresServer) -> Iterator[World]:
         server.start()
 
 
-def verdict(call: Callable[[], object]) -> str:
-    """`allowed`, or the code of the refusal."""
-    try:
-        call()
-    except Denied as denied:
-        return denied.code
-    return "allowed"
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait for something that comes about by itself."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.02)
+class TestOutages(OutageContract):
+    """What every remote ledger does."""
 
 
 # ── gone ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_without_a_server_limits_are_denied_and_all_else_lives_until_its_bound(world: World) -> None:
-    guard = world.guard(fresh={"records:read": "5m", "*": "1m"})
-    limited = world.issue(limits={"tool:use": remit.Limit(max_uses=100)})
-    plain, read = world.issue(), world.issue("records:read")
-    tries: list[tuple[Callable[[], object], str, str, str]] = [
-        # at once, after 61 seconds, when it is back
-        (lambda: guard.check(limited, "tool:use", {}), "ledger_unavailable", "revocations_stale", "allowed"),
-        (lambda: guard.check(plain, "tool:use", {}), "allowed", "revocations_stale", "allowed"),
-        (lambda: guard.check(read, "records:read", {}), "allowed", "allowed", "allowed"),
-        (lambda: guard.revoke("t"), "ledger_unavailable", "ledger_unavailable", "allowed"),
-    ]
-    assert [verdict(call) for call, *_ in tries[:3]] == ["allowed"] * 3
-    world.server.stop()
-    started = time.monotonic()
-    assert [verdict(call) for call, *_ in tries] == [said for _, said, _, _ in tries]
-    world.ahead = 61
-    assert [verdict(call) for call, *_ in tries] == [said for _, _, said, _ in tries]
-    world.ahead = 301
-    assert verdict(tries[2][0]) == "revocations_stale"
-    assert time.monotonic() - started < 5  # nothing waited for a server that refuses connections
-    world.server.start()
-    until(lambda: verdict(tries[1][0]) == "allowed")
-    assert [verdict(call) for call, *_ in tries] == [said for _, _, _, said in tries]
-
-
-def test_a_guard_that_starts_before_its_server_denies_until_it_is_there(world: World) -> None:
-    world.server.stop()
-    guard, credential = world.guard(), world.issue()
-    assert verdict(lambda: guard.check(credential, "tool:use", {})) == "revocations_stale"
-    world.server.start()
-    until(lambda: verdict(lambda: guard.check(credential, "tool:use", {})) == "allowed")
 
 
 def test_after_a_restart_not_one_call_fails(world: World) -> None:
@@ -170,25 +125,6 @@ def test_a_guard_hears_of_revocations_again_after_a_restart(world: World) -> Non
 
 
 # ── killed ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_what_was_charged_and_revoked_is_there_after_kill_9(world: World) -> None:
-    ledger, token = world.ledger(), live()
-    ledger.revoke([of_token()])
-    ledger.commit([charge("c", 2), charge("r", 1, window=60)], proof(), NOW)
-    ledger.enroll(token)
-    before = ledger.position()
-    world.server.kill()
-    world.server.start()
-    after = ledger.position()
-    assert after.number == before.number
-    assert after.store != before.store  # so that guards read it all again
-    assert ledger.revocations() == [of_token()]
-    assert ledger.token("t-1") == token
-    assert outcome(lambda: ledger.commit([], proof(), NOW)) == "proof_replayed"
-    assert outcome(lambda: ledger.commit([charge("r", 1, window=60)], None, NOW)) == "limit_exceeded"
-    assert outcome(lambda: ledger.commit([charge("c", 2)], None, NOW)) == "done"
-    assert outcome(lambda: ledger.commit([charge("c", 2)], None, NOW)) == "limit_exceeded"
 
 
 def test_under_load_kill_9_loses_nothing_that_was_answered(world: World) -> None:
@@ -297,48 +233,6 @@ def _answers(ledger: PostgresLedger) -> bool:
     except psycopg.OperationalError:
         return False
     return True
-
-
-def test_calls_are_denied_in_time_while_the_server_hangs(world: World, frozen: Callable[[], None]) -> None:
-    guard = world.guard()
-    limited = world.issue(limits={"tool:use": remit.Limit(max_uses=100)})
-    plain = world.issue()
-    guard.check(limited, "tool:use", {})
-    frozen()
-    started = time.monotonic()
-    assert verdict(lambda: guard.check(limited, "tool:use", {})) == "ledger_unavailable"
-    assert verdict(lambda: guard.revoke("t")) == "ledger_unavailable"
-    assert time.monotonic() - started < 10
-    assert verdict(lambda: guard.check(plain, "tool:use", {})) == "allowed"
-    world.ahead = 61
-    started = time.monotonic()
-    assert verdict(lambda: guard.check(plain, "tool:use", {})) == "revocations_stale"
-    assert time.monotonic() - started < 10
-    world.server.thaw()
-    until(lambda: verdict(lambda: guard.check(plain, "tool:use", {})) == "allowed")
-    assert verdict(lambda: guard.check(limited, "tool:use", {})) == "allowed"
-
-
-async def test_a_loop_keeps_ticking_while_the_server_hangs(world: World, frozen: Callable[[], None]) -> None:
-    guard = world.guard()
-    limited = world.issue("slow:use", limits={"slow:use": remit.Limit(max_uses=100)})
-
-    @remit.requires_capability("slow:use")
-    async def use() -> str:
-        return "used"
-
-    with guard.acting_as(limited):
-        assert await use() == "used"
-        frozen()
-        longest, last, calls = 0.0, time.monotonic(), [asyncio.ensure_future(use()) for _ in range(3)]
-        while not all(call.done() for call in calls):
-            await asyncio.sleep(0.01)
-            longest, last = max(longest, time.monotonic() - last), time.monotonic()
-        said = await asyncio.gather(*calls, return_exceptions=True)
-        assert [getattr(each, "code", each) for each in said] == ["ledger_unavailable"] * 3
-        assert longest < 0.5  # the calls took a second or more
-        world.server.thaw()
-        assert await use() == "used"
 
 
 def test_an_answer_that_is_lost_is_not_asked_for_again(world: World, frozen: Callable[[], None]) -> None:

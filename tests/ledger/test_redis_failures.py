@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import ipaddress
 import shutil
@@ -10,8 +9,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -21,10 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import remit
-from remit.errors import ConfigError, Denied
+from remit.errors import ConfigError
 from remit.ledger.redis import RedisLedger
 
 from .contract import NOW, charge, live, of_token, outcome, proof
+from .outages import OutageContract, OutageWorld, until, verdict
 from .redis_server import Proxy, RedisServer
 
 pytestmark = pytest.mark.servers
@@ -37,33 +37,29 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield running
 
 
-class World:
-    """An issuer, and guards whose ledger is on one server, on one clock that can be set ahead."""
+class World(OutageWorld):
+    """Guards on one Redis server."""
 
     def __init__(self, server: RedisServer) -> None:
+        super().__init__()
         self.server = server
-        self.ahead = 0.0
-        self.issuer = remit.Issuer.generate("https://auth.acme.example")
         self.ledgers: list[RedisLedger] = []
 
-    def clock(self) -> float:
-        return time.time() + self.ahead
-
-    def ledger(self, **options: Any) -> RedisLedger:
-        self.ledgers.append(RedisLedger(self.server.url, **options))
+    def ledger(self, *, timeout: int = 10) -> RedisLedger:
+        self.ledgers.append(RedisLedger(self.server.url, timeout=timeout))
         return self.ledgers[-1]
 
-    def guard(self, **options: Any) -> remit.Guard:
-        usual: dict[str, Any] = {
-            "trust": [self.issuer.anchor],
-            "clock": self.clock,
-            "ledger": self.ledger(timeout=10),
-        }
-        return remit.Guard(**{**usual, **options})
+    def stop(self) -> None:
+        self.server.stop()
 
-    def issue(self, capability: str = "tool:use", **options: Any) -> remit.Credential:
-        usual: dict[str, Any] = {"agent": "a", "capabilities": [capability], "ttl": "1h"}
-        return self.issuer.issue(**{**usual, **options})
+    def start(self) -> None:
+        self.server.start()
+
+    def kill(self) -> None:
+        self.server.kill()
+
+    def hanging(self) -> AbstractContextManager[None]:
+        return self.server.paused()
 
 
 @pytest.fixture
@@ -75,71 +71,11 @@ def world(server: RedisServer) -> Iterator[World]:
         ledger.close()
 
 
-def verdict(call: Callable[[], object]) -> str:
-    """`allowed`, or the code of the refusal."""
-    try:
-        call()
-    except Denied as denied:
-        return denied.code
-    return "allowed"
-
-
-def until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    """Wait for something that comes about by itself."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.02)
+class TestOutages(OutageContract):
+    """What every remote ledger does."""
 
 
 # ── gone ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_without_a_server_limits_are_denied_and_all_else_lives_until_its_bound(world: World) -> None:
-    guard = world.guard(fresh={"records:read": "5m", "*": "1m"})
-    limited = world.issue(limits={"tool:use": remit.Limit(max_uses=100)})
-    plain, read = world.issue(), world.issue("records:read")
-    tries: list[tuple[Callable[[], object], str, str, str]] = [
-        # at once, after 61 seconds, when it is back
-        (lambda: guard.check(limited, "tool:use", {}), "ledger_unavailable", "revocations_stale", "allowed"),
-        (lambda: guard.check(plain, "tool:use", {}), "allowed", "revocations_stale", "allowed"),
-        (lambda: guard.check(read, "records:read", {}), "allowed", "allowed", "allowed"),
-        (lambda: guard.revoke("t"), "ledger_unavailable", "ledger_unavailable", "allowed"),
-    ]
-    assert [verdict(call) for call, *_ in tries[:3]] == ["allowed"] * 3
-    world.server.stop()
-    assert [verdict(call) for call, *_ in tries] == [said for _, said, _, _ in tries]
-    world.ahead = 61
-    assert [verdict(call) for call, *_ in tries] == [said for _, _, said, _ in tries]
-    world.ahead = 301
-    assert verdict(tries[2][0]) == "revocations_stale"
-    world.server.start()
-    until(lambda: verdict(tries[1][0]) == "allowed")
-    assert [verdict(call) for call, *_ in tries] == [said for _, _, _, said in tries]
-
-
-def test_a_guard_that_starts_before_its_server_denies_until_it_is_there(world: World) -> None:
-    world.server.stop()
-    guard, credential = world.guard(), world.issue()
-    assert verdict(lambda: guard.check(credential, "tool:use", {})) == "revocations_stale"
-    world.server.start()
-    until(lambda: verdict(lambda: guard.check(credential, "tool:use", {})) == "allowed")
-
-
-def test_what_was_charged_and_revoked_is_there_after_kill_9(world: World) -> None:
-    ledger, token = world.ledger(), live()
-    ledger.revoke([of_token()])
-    ledger.commit([charge("c", 2), charge("r", 1, window=60)], proof(), NOW)
-    ledger.enroll(token)
-    before = ledger.position()
-    world.server.restart(killed=True)
-    assert ledger.position().number == before.number
-    assert ledger.revocations() == [of_token()]
-    assert ledger.token("t-1") == token
-    assert outcome(lambda: ledger.commit([], proof(), NOW)) == "proof_replayed"
-    assert outcome(lambda: ledger.commit([charge("r", 1, window=60)], None, NOW)) == "limit_exceeded"
-    assert outcome(lambda: ledger.commit([charge("c", 2)], None, NOW)) == "done"
-    assert outcome(lambda: ledger.commit([charge("c", 2)], None, NOW)) == "limit_exceeded"
 
 
 def test_under_load_kill_9_loses_nothing_that_was_answered(world: World) -> None:
@@ -235,46 +171,6 @@ def test_numbers_that_were_given_away_again_hide_nothing(world: World, lost: int
 
 
 # ── hung ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_calls_are_denied_in_time_while_the_server_hangs(world: World) -> None:
-    guard = world.guard(ledger=world.ledger(timeout=1))
-    limited = world.issue(limits={"tool:use": remit.Limit(max_uses=100)})
-    plain = world.issue()
-    until(lambda: verdict(lambda: guard.check(limited, "tool:use", {})) == "allowed")
-    with world.server.paused():
-        start = time.monotonic()
-        assert verdict(lambda: guard.check(limited, "tool:use", {})) == "ledger_unavailable"
-        assert verdict(lambda: guard.revoke("t")) == "ledger_unavailable"
-        assert time.monotonic() - start < 6  # two time-outs of one second
-        assert verdict(lambda: guard.check(plain, "tool:use", {})) == "allowed"
-        world.ahead = 61
-        start = time.monotonic()
-        assert verdict(lambda: guard.check(plain, "tool:use", {})) == "revocations_stale"
-        assert time.monotonic() - start < 6
-    until(lambda: verdict(lambda: guard.check(plain, "tool:use", {})) == "allowed")
-    until(lambda: verdict(lambda: guard.check(limited, "tool:use", {})) == "allowed")
-
-
-async def test_a_loop_keeps_ticking_while_the_server_hangs(world: World) -> None:
-    guard = world.guard(ledger=world.ledger(timeout=2))
-    limited = world.issue("slow:use", limits={"slow:use": remit.Limit(max_uses=100)})
-
-    @remit.requires_capability("slow:use")
-    async def use() -> str:
-        return "used"
-
-    with guard.acting_as(limited):
-        assert await use() == "used"
-        with world.server.paused():
-            longest, last, calls = 0.0, time.monotonic(), [asyncio.ensure_future(use()) for _ in range(3)]
-            while not all(call.done() for call in calls):
-                await asyncio.sleep(0.01)
-                longest, last = max(longest, time.monotonic() - last), time.monotonic()
-            said = await asyncio.gather(*calls, return_exceptions=True)
-            assert [getattr(each, "code", each) for each in said] == ["ledger_unavailable"] * 3
-            assert longest < 1  # the calls took two seconds
-        assert await use() == "used"
 
 
 def test_an_answer_that_is_lost_is_not_asked_for_again(world: World) -> None:
