@@ -57,13 +57,15 @@ class ChainCheck:
     """
 
     def __init__(self, anchors: Sequence[TrustAnchor], head: Head | None, expect: Expectation | None) -> None:
-        self.findings = Findings()
+        self.findings: Findings = Findings()
         self.log: str | None = None
         self.tail: Tail | None = None
         """The last line that was in order."""
         self.first: int | None = None
         self.checkpoint: SignedCheckpoint | None = None
-        self.adopted = self.torn = self.lines = 0
+        self.adopted: int = 0
+        self.torn: int = 0
+        self.lines: int = 0
         self._anchors = anchors
         self._head = head
         self._expect = expect

@@ -83,9 +83,9 @@ class Journal:
         self._look_again = 0.0
         self._head: Head | None = None
         """What the head said when it was last read or written here; a log only ever goes on from there."""
-        self.unsealed = False
+        self.unsealed: bool = False
         """Whether something was recorded here since the last checkpoint."""
-        self.handle = self._open_head()
+        self.handle: int = self._open_head()
 
     def _open_head(self) -> int:
         # In this order: a writer that begins a log makes the head before the first line.

@@ -32,8 +32,8 @@ try:
     from psycopg.conninfo import conninfo_to_dict
     from psycopg.pq import TransactionStatus
     from psycopg.sql import SQL, Identifier
-except ImportError as error:
-    raise ConfigError("PostgresLedger needs psycopg: pip install 'remit[postgres]'") from error
+except ImportError as _error:
+    raise ConfigError("PostgresLedger needs psycopg: pip install 'remit[postgres]'") from _error
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -106,7 +106,8 @@ class Server:
     """
 
     def __init__(self, dsn: str, patience: int) -> None:
-        dsn, self.schema = _without_schema(dsn)
+        dsn, schema = _without_schema(dsn)
+        self.schema: str | None = schema
         self._parameters = _read(dsn)
         self.patience = patience
         milliseconds = str(patience * 1000)

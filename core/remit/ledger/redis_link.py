@@ -30,8 +30,8 @@ try:
     from redis.exceptions import MovedError, NoScriptError, RedisError, ResponseError
     from redis.exceptions import TimeoutError as TimedOut
     from redis.retry import Retry
-except ImportError as missing:
-    raise ConfigError("RedisLedger needs redis: pip install 'remit[redis]'") from missing
+except ImportError as _missing:
+    raise ConfigError("RedisLedger needs redis: pip install 'remit[redis]'") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -162,7 +162,7 @@ class Link:
 
     def __init__(self, address: Address, timeout: Duration) -> None:
         self.address = address
-        self.timeout = seconds("timeout", timeout, maximum=_LONGEST)
+        self.timeout: int = seconds("timeout", timeout, maximum=_LONGEST)
         self._moved: tuple[str, int] | None = None
         """The node of a cluster that has the keys, when it is not the one of the address."""
         self._reset()

@@ -169,14 +169,15 @@ def _prepare(connection: sqlite3.Connection, name: str, *, is_new: bool, deadlin
     _use_wal(connection, deadline)
     if version == len(STEPS) and not is_new:
         return  # whoever only reads does not wait for those who write
-    connection.execute("BEGIN IMMEDIATE")  # fails when the file cannot be written
+    connection.execute("BEGIN IMMEDIATE")
     version = _check(connection, name, is_new=is_new)  # another process may have come first
     for step in STEPS[version:]:
         for statement in step:
             connection.execute(statement)
     if version < len(STEPS):
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version={len(STEPS)}")
+    # Also when it is the same: only a write shows that the file can be written, BEGIN IMMEDIATE does not.
+    connection.execute(f"PRAGMA user_version={len(STEPS)}")
     connection.execute("COMMIT")
 
 
