@@ -67,8 +67,12 @@ class OutageWorld(ABC):
         return time.time() + self.ahead
 
     def guard(self, *, timeout: int = 1, **options: Any) -> remit.Guard:
-        usual: dict[str, Any] = {"trust": [self.issuer.anchor], "clock": self.clock}
-        return remit.Guard(**{"ledger": self.ledger(timeout=timeout), **usual, **options})
+        usual: dict[str, Any] = {
+            "trust": [self.issuer.anchor],
+            "clock": self.clock,
+            "ledger": self.ledger(timeout=timeout),
+        }
+        return remit.Guard(**{**usual, **options})
 
     def issue(self, capability: str = "tool:use", **options: Any) -> remit.Credential:
         usual: dict[str, Any] = {"agent": "a", "capabilities": [capability], "ttl": "1h"}
