@@ -327,7 +327,7 @@ def test_a_child_that_is_forked_while_a_check_holds_the_locks_is_not_held_up(wor
     credential = world.issue(limits={"tool:use": remit.Limit(max_uses=5)})
     enforcement = world.guard._enforcement
     ledger: Any = enforcement.ledger
-    with ledger._lock, enforcement.verifier._lock, enforcement.view._lock:
+    with ledger._lock, enforcement.verifier._lock, enforcement.view._lock, world.audit._lock:
         child = os.fork()
         if not child:
             signal.alarm(20)  # what hangs is killed

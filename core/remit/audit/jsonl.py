@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -14,6 +13,7 @@ from remit.audit.line import body_of
 from remit.audit.locks import OtherHolderError, lock, need_locks, unlock
 from remit.audit.sealer import Sealer, whole_number
 from remit.errors import ConfigError, TokenRejected, shown
+from remit.forks import renew_in_child
 from remit.names import seconds
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class JsonlAudit(Closing):
             raise ConfigError(f"{shown(self._path)} cannot be opened: {why(error)}") from None
         except OtherHolderError as error:
             raise ConfigError(f"{shown(self._path)} cannot be opened: {error}") from None
-        _open_logs.add(self)
+        renew_in_child(self)
 
     def _opened(self) -> Journal:
         journal = Journal(
@@ -152,7 +152,7 @@ class JsonlAudit(Closing):
     def __repr__(self) -> str:
         return f"JsonlAudit({self._path!r})"
 
-    def after_fork(self) -> None:
+    def renew(self) -> None:
         """Let go of what a child process shares with its parent; it opens the log anew when it records."""
         self._lock = Lock()
         journal, self._journal = self._journal, None
@@ -162,15 +162,3 @@ class JsonlAudit(Closing):
 
 def _unavailable(problem: str, error: Exception | None = None) -> NoReturn:
     raise TokenRejected("audit_unavailable", f"The audit log cannot be written: {problem}.") from error
-
-
-_open_logs: weakref.WeakSet[JsonlAudit] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for log in list(_open_logs):
-        log.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from remit.forks import renew_in_child
+
 if TYPE_CHECKING:
     from remit.record import AuditRecord
 
@@ -15,8 +17,13 @@ class MemoryAudit:
     """Keeps records in a list, in the order they were made."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self.renew()
+        renew_in_child(self)
         self._records: list[AuditRecord] = []
+
+    def renew(self) -> None:
+        """Have a lock of its own in a process that was forked."""
+        self._lock = Lock()
 
     def record(self, record: AuditRecord) -> None:
         """Keep the record."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from remit.record import AuditRecord, RecordedArguments
+    from remit.record import AuditRecord
 
 __all__ = ["OpenTelemetryAudit"]
 
@@ -87,7 +87,6 @@ def _attributes(record: AuditRecord) -> dict[str, AttributeValue]:
     for name, value in record.items():
         if name in {"event", "at"}:
             continue
-        if name == "arguments":
-            value = json.dumps(cast("RecordedArguments", record.arguments).plain(), sort_keys=True)  # noqa: PLW2901
-        attributes[_ATTRIBUTES.get(name, f"remit.{name}")] = cast("AttributeValue", value)
+        shown = json.dumps(value, sort_keys=True) if name == "arguments" else value
+        attributes[_ATTRIBUTES.get(name, f"remit.{name}")] = cast("AttributeValue", shown)
     return attributes

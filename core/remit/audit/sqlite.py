@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import weakref
 from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -15,6 +14,7 @@ from remit.audit.files import log_path, open_own, why
 from remit.audit.line import GENESIS, Tail, body_of, digest_of, link
 from remit.audit.sealer import Sealer
 from remit.errors import ConfigError, TokenRejected, shown
+from remit.forks import renew_in_child
 from remit.names import seconds
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class SqliteAudit(Closing):
             raise ConfigError(f"{shown(self._path)} cannot be opened: {why(error)}") from None
         except sqlite3.Error as error:
             raise ConfigError(f"{shown(self._path)} cannot be used as a database: {error}") from None
-        _open_logs.add(self)
+        renew_in_child(self)
 
     def _opened(self) -> sqlite3.Connection:
         status = os.lstat(self._path)
@@ -179,7 +179,7 @@ class SqliteAudit(Closing):
     def __repr__(self) -> str:
         return f"SqliteAudit({self._path!r})"
 
-    def after_fork(self) -> None:
+    def renew(self) -> None:
         """Let go of what a child process shares with its parent; when it records, it opens the log anew."""
         self._lock = Lock()
         connection, self._connection, self._unsealed = self._connection, None, False
@@ -207,15 +207,5 @@ def _unavailable(problem: str, error: Exception | None = None) -> NoReturn:
     raise TokenRejected("audit_unavailable", f"The audit log cannot be written: {problem}.") from error
 
 
-_open_logs: weakref.WeakSet[SqliteAudit] = weakref.WeakSet()
 _parents: Final[list[sqlite3.Connection]] = []
 """Connections that a parent process opened: closing them here would take its locks away."""
-
-
-def _after_fork() -> None:
-    for log in list(_open_logs):
-        log.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -15,17 +15,16 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import time
-import weakref
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from remit.errors import ConfigError
+from remit.forks import renew_in_child
 
 try:
     import psycopg
@@ -205,7 +204,7 @@ class Pool:
         self._size = size
         self._use = 0
         self._start()
-        _pools.add(self)
+        renew_in_child(self)
 
     def _start(self) -> None:
         self._idle: list[tuple[Connection, float]] = []
@@ -274,7 +273,7 @@ class Pool:
         self._use += 1
         self._close_idle()
 
-    def after_fork(self) -> None:
+    def renew(self) -> None:
         """Leave all connections to the process that made them, without a word on any of them."""
         self._use += 1
         self._start()
@@ -292,7 +291,7 @@ class Listener:
         self._start()
         self._server = server
         self._channel = channel
-        _pools.add(self)
+        renew_in_child(self)
 
     def _start(self) -> None:
         self._connection: Connection | None = None
@@ -359,20 +358,8 @@ class Listener:
         """Close what a ledger had open that was dropped."""
         self._close()
 
-    def after_fork(self) -> None:
+    def renew(self) -> None:
         """Leave the connection to the process that made it."""
         for waker in self._wakers or ():
             waker.close()  # this process's copies
         self._start()
-
-
-_pools: Final[weakref.WeakSet[Pool | Listener]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for pool in list(_pools):
-        pool.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
