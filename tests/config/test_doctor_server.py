@@ -93,6 +93,8 @@ def test_a_real_server_is_asked_and_missed(
     }.items():
         client.config_set(name, value)
     assert examine("remit.toml") == []
+    [apart] = examine("remit.toml", clock=lambda: time.time() + 60)
+    assert apart.id == "R022-clock-apart"
 
     monkeypatch.setenv("LEDGER_URL", f"redis://:CANARY-2@127.0.0.1:{port}/0")
     [finding] = examine("remit.toml")

@@ -121,6 +121,13 @@ class PostgresLedger:
         with self._pool.connection() as connection:
             return examine(connection, self._schema)
 
+    def server_time(self) -> float:
+        """Return the server's time, in seconds since the epoch: for comparing clocks, and nothing else."""
+        question = "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8"
+        with self._pool.connection() as connection:
+            [(seconds,)] = connection.execute(question).fetchall()
+        return float(seconds)
+
     def revoke(self, revocations: Sequence[Revocation]) -> list[bool]:
         """Add revocations; for each, whether it says something new."""
         parts = _parts([_entry(revocation) for revocation in revocations])

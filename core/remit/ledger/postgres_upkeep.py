@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
@@ -23,8 +22,6 @@ _PATIENCE: Final = 60
 """Seconds that making or upgrading a schema may take, waiting for another process that does so included."""
 _LOCK: Final = 0x52454D4954
 """Taken, beside one for the schema, by whoever makes or upgrades: the letters REMIT."""
-_MAX_DIFFERENCE: Final = 5.0
-"""Seconds that the clocks of the server and of this machine may differ before that is worth a word."""
 
 
 def channel_of(schema: str) -> str:
@@ -173,7 +170,6 @@ def examine(connection: Connection, schema: str) -> list[str]:
     found = [
         *_of_settings(connection),
         *_of_connection(connection),
-        *_of_clock(connection),
         *_of_rights(connection, schema),
     ]
     connection.execute("COMMIT")
@@ -202,17 +198,6 @@ def _of_connection(connection: Connection) -> Iterator[str]:
         yield "the connection to PostgreSQL is not encrypted: add sslmode=verify-full to its URL"
     elif connection.info.get_parameters().get("sslmode") not in {"verify-full", "verify-ca"}:
         yield "the certificate of PostgreSQL is not verified: add sslmode=verify-full to its URL"
-
-
-def _of_clock(connection: Connection) -> Iterator[str]:
-    asked = time.time()
-    row = connection.execute("SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8").fetchone()
-    answered = time.time()
-    if row is not None and not asked - _MAX_DIFFERENCE <= row[0] <= answered + _MAX_DIFFERENCE:
-        yield (
-            f"the clocks of this machine and of PostgreSQL's differ by {abs(row[0] - answered):.0f} seconds;"
-            " one of the two is wrong"
-        )
 
 
 _WIDE: Final = """

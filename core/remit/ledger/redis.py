@@ -261,6 +261,15 @@ class RedisLedger:
         """
         return examine(self._link)
 
+    def server_time(self) -> float:
+        """Return the server's time, in seconds since the epoch: for comparing clocks, and nothing else.
+
+        Raises:
+            RedisError: when the server does not answer.
+        """
+        seconds, micros = map(int, self._link.ask("TIME"))
+        return seconds + micros / 1_000_000
+
     def close(self) -> None:
         """Disconnect. A ledger may be used again afterwards, and connects then."""
         self._link.close()
