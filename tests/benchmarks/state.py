@@ -56,7 +56,7 @@ def redis() -> Iterator[tuple[remit.Ledger, float]]:
     import redis as client
     from redis_server import RedisServer
 
-    with RedisServer() as server:
+    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder) / "server") as server:
         bare = client.Redis.from_url(server.url)
         yield remit.RedisLedger(server.url), micros(bare.ping)
 
@@ -67,11 +67,16 @@ def postgres() -> Iterator[tuple[remit.Ledger, float]]:
     import psycopg
     from postgres_server import PostgresServer
 
-    with PostgresServer() as server, psycopg.connect(server.dsn, autocommit=True) as bare:
-        bare.execute("CREATE TABLE counter (name text PRIMARY KEY, total bigint)")
-        bare.execute("INSERT INTO counter VALUES ('x', 0)")
-        update = "UPDATE counter SET total = total + 1 WHERE name = 'x'"
-        yield remit.PostgresLedger(server.dsn), micros(lambda: bare.execute(update))
+    server = PostgresServer()
+    try:
+        server.start()
+        with psycopg.connect(server.dsn(), autocommit=True) as bare:
+            bare.execute("CREATE TABLE counter (name text PRIMARY KEY, total bigint)")
+            bare.execute("INSERT INTO counter VALUES ('x', 0)")
+            update = "UPDATE counter SET total = total + 1 WHERE name = 'x'"
+            yield remit.PostgresLedger(server.dsn()), micros(lambda: bare.execute(update))
+    finally:
+        server.remove()
 
 
 def ledgers(row: Row) -> None:
@@ -160,14 +165,13 @@ def propagation(row: Row) -> None:
             other.refresh(time.time(), 60)
             time.sleep(0.5)
             waits = []
-            for number, entry in enumerate(many(50)):
+            for entry in many(50):
                 started = time.perf_counter()
                 ledger.revoke([entry])
                 subject = frozenset({entry.subject})
                 while not other.revoked(subject) and time.perf_counter() - started < 5:
                     time.sleep(0)
                 waits.append(time.perf_counter() - started)
-                del number
             other.close()
             ledger.close()
             row(
