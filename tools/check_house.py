@@ -5,6 +5,7 @@
 3. Nothing catches every exception without a comment, on its line or the line before, that says why nothing
    narrower will do. A ``noqa`` is no reason.
 4. Adapters and examples use ``remit`` by its public names (``remit.__all__``); no adapter imports another.
+5. An adapter has under 250 lines of code in all; blank lines, comments and docstrings do not count.
 
 Prints each offence as ``path:line: what`` and exits with 1 when there is one.
 """
@@ -24,6 +25,10 @@ PUBLIC = Path("core/remit/__init__.py")
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
+MAX_ADAPTER_LINES = 249
+NO_CODE = frozenset(
+    {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+)
 CATCH_ALL = frozenset({"Exception", "BaseException"})
 DIRECTIVE = re.compile(
     r"#?\s*(noqa\b(:\s*[A-Z]+[0-9]+([,\s]+[A-Z]+[0-9]+)*)?|(type|pyright):\s*ignore(\[[^\]]*\])?|pragma:[^#]*)"
@@ -127,6 +132,28 @@ def check_module(line: int, module: str, own: str, siblings: frozenset[str]) -> 
         yield line, f"imports {top}, another adapter"
 
 
+def code_lines(source: str) -> int:
+    """Rule 5, for one file: how many lines hold code."""
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in NO_CODE:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                lines.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
+
+
+def check_adapters(adapters: frozenset[str]) -> Iterator[str]:
+    """Rule 5."""
+    for adapter in sorted(adapters):
+        files = (ROOT / "integrations" / adapter).rglob("*.py")
+        lines = sum(code_lines(path.read_text(encoding="utf-8")) for path in files)
+        if lines > MAX_ADAPTER_LINES:
+            yield f"integrations/{adapter}: {lines} lines of code, more than {MAX_ADAPTER_LINES}"
+
+
 def public_names(source: str) -> frozenset[str]:
     """The names in ``__all__``, which must be one literal list or tuple of strings."""
     for node in ast.parse(source).body:
@@ -160,6 +187,7 @@ def main() -> int:
         print("house: no files found to check")
         return 1
     found = [f"{path}:{line}: {what}" for path in files for line, what in offences(path, public, adapters)]
+    found += check_adapters(adapters)
     print("\n".join([*found, f"house: {len(files)} files, {len(found)} offences"]))
     return 1 if found else 0
 

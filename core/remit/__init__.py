@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from remit._version import __version__
 from remit.anchor import TrustAnchor
 from remit.audit import AuditRecord, AuditSink, MemoryAudit
+from remit.binder import ToolBinder
 from remit.binding import unbound
 from remit.capability import Capability, Limit
 from remit.constraints import (
@@ -56,6 +57,7 @@ from remit.secrets import Secret, Secrets
 
 if TYPE_CHECKING:
     from remit.audit import JsonlAudit, LoggingAudit, OpenTelemetryAudit, SqliteAudit, TeeAudit
+    from remit.config import wallet_from_config
     from remit.ledger.postgres import PostgresLedger
     from remit.ledger.redis import RedisLedger
     from remit.ledger.sqlite import SqliteLedger
@@ -114,6 +116,7 @@ __all__ = [
     "TeeAudit",
     "Token",
     "TokenRejected",
+    "ToolBinder",
     "TrustAnchor",
     "Url",
     "__version__",
@@ -123,6 +126,7 @@ __all__ = [
     "requires_capability",
     "secret",
     "unbound",
+    "wallet_from_config",
 ]
 
 _LAZY = {
@@ -134,6 +138,7 @@ _LAZY = {
     "SqliteAudit": "remit.audit",
     "SqliteLedger": "remit.ledger.sqlite",
     "TeeAudit": "remit.audit",
+    "wallet_from_config": "remit.config",
 }
 """What needs a database, a client or an extra is imported when it is asked for, not with Remit."""
 

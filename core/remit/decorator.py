@@ -8,19 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
 from weakref import WeakSet
 
-from remit.binding import BoundScope
 from remit.capability import Capability
 from remit.errors import ConfigError, shown
-from remit.guard import Guard
 from remit.invocation import Invocation, Tool
+from remit.lender import CredentialSource, Lender, TaskSource
 from remit.names import seconds
 from remit.parameters import Parameters
 
 if TYPE_CHECKING:
-    from remit.credential import Credential
+    from remit.guard import Guard
     from remit.names import Duration
 
-__all__ = ["bind_tool", "capability_of", "requires_capability"]
+__all__ = ["bind_tool", "bound_by", "capability_of", "requires_capability"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,11 +81,11 @@ def capability_of(tool: object) -> str | None:
 def bind_tool(
     function: Callable[P, R],
     guard: Guard,
-    credential: Credential,
+    credential: CredentialSource,
     *,
     capability: str | None = None,
     session: str | None = None,
-    task: str | None = None,
+    task: TaskSource = None,
 ) -> Callable[P, R]:
     """Return a function of the same signature that carries its credential into every call.
 
@@ -96,32 +95,36 @@ def bind_tool(
     Args:
         function: a function; one that is not guarded yet is guarded.
         guard: who decides.
-        credential: under which every call runs.
+        credential: under which every call runs, or what is asked for it at each call; where that has
+            none, nothing is bound.
         capability: the name to guard it for; by default the one it is guarded for, or its own name.
         session: the session of the calls.
-        task: the task of the calls.
+        task: the task of the calls, or what is asked for it at each call.
 
     Raises:
         ConfigError: when the function is guarded for another capability, or an argument makes no sense.
     """
-    if not isinstance(guard, Guard):
-        raise ConfigError(f"bind_tool needs a Guard, not {shown(guard)}")
+    return bound_by(Lender(guard, credential, session=session, task=task), function, capability)
+
+
+def bound_by(lender: Lender, function: Callable[P, R], capability: str | None) -> Callable[P, R]:
+    """Return what `bind_tool` does."""
     held = capability_of(function) if _is_guarded(function) else None
     if held is not None and capability is not None and held != capability:
         raise ConfigError(f"the tool is guarded for {shown(held)} already, not for {shown(capability)}")
     name = next(name for name in (held, capability, getattr(function, "__name__", "")) if name is not None)
     inner = function if held is not None else requires_capability(name)(function)
-    binding = guard.acting_as(credential, capability=name, session=session, task=task).binding
+    scope = lender.scopes(name)
     if inspect.iscoroutinefunction(inner):
 
         async def bound_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with BoundScope(binding, ends=True):
+            with scope():
                 return await inner(*args, **kwargs)
 
         return cast("Callable[P, R]", _dressed(bound_async, inner, name, inspect.signature(inner)))
 
     def bound(*args: P.args, **kwargs: P.kwargs) -> R:
-        with BoundScope(binding, ends=True):
+        with scope():
             return inner(*args, **kwargs)
 
     return cast("Callable[P, R]", _dressed(bound, inner, name, inspect.signature(inner)))

@@ -19,7 +19,11 @@ from remit.config.source import Source
 from remit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from remit.config.source import Problem
+    from remit.credential import Credential
+    from remit.names import Clock
 
 __all__ = [
     "DEFAULT_PATH",
@@ -30,6 +34,7 @@ __all__ = [
     "IssueKeywords",
     "Service",
     "load",
+    "wallet_from_config",
 ]
 
 ENVIRONMENT: Final = "REMIT_CONFIG"
@@ -55,6 +60,35 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
     if config is None:
         raise source.refusal(problems)
     return config
+
+
+def wallet_from_config(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    agents: Iterable[str] | None = None,
+    clock: Clock | None = None,
+) -> dict[str, Credential]:
+    """Issue what the policy file grants its agents, each a credential of its own.
+
+    Args:
+        path: as for `load`.
+        agents: the names of the agents to issue for; by default all that the file has.
+        clock: as for `Issuer.generate`.
+
+    Returns:
+        Agent name to credential, for `guard_crew` and the like.
+
+    Raises:
+        ConfigError, KeyFileError: when the file makes no sense, its key cannot be used, or an agent is
+            not in it.
+    """
+    config = load(path)
+    if isinstance(agents, str):
+        raise ConfigError("agents must be names in a list, not one string")
+    names = list(config.agents if agents is None else agents)
+    grants = {name: config.grant(name) for name in names}
+    issuer = config.issuer(clock=clock)
+    return {name: issuer.issue(**grant) for name, grant in grants.items()}
 
 
 def policy_path(path: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
