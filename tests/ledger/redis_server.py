@@ -19,22 +19,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from .ports import free_port
+
 _STARTS_WITHIN: Final = 20.0
 _SLOTS: Final = 16_384
 _PERSISTENT: Final = ("--appendonly", "yes", "--appendfsync", "always")
-
-
-def free_port() -> int:
-    """A port of the loopback device that nobody uses, and whose cluster bus (10,000 above) nobody uses."""
-    while True:
-        with socket.socket() as one, socket.socket() as bus:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            try:
-                bus.bind(("127.0.0.1", port + 10_000))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 class RedisServer:

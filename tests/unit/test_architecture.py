@@ -100,6 +100,14 @@ def test_no_module_of_the_core_logs_or_prints_at_import() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
+def test_the_pytest_plugin_imports_remit_only_when_it_is_used() -> None:
+    """Pytest loads it in every run of its users, and before coverage starts to look."""
+    code = "import sys, pytest_remit; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pytest_remit" in done.stdout.split()
+    assert "remit" not in done.stdout.split()
+
+
 def test_the_core_ships_its_types() -> None:
     assert (CORE / "py.typed").is_file()
 

@@ -125,7 +125,17 @@ def test_the_capability_is_the_functions_own_or_the_one_given_or_its_name(world:
 
 
 @pytest.mark.parametrize(
-    "wrong", [None, 5, "text", object(), int, Desk, functools.partial(plain, 1)], ids=repr
+    "wrong",
+    [
+        None,
+        5,
+        "text",
+        pytest.param(object(), id="object()"),
+        int,
+        Desk,
+        pytest.param(functools.partial(plain, 1), id="partial"),
+    ],
+    ids=repr,
 )
 def test_what_is_no_function_is_refused(world: World, wrong: Any) -> None:
     with pytest.raises(remit.ConfigError):

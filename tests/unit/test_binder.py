@@ -59,7 +59,7 @@ def test_every_route_carries_the_credential_and_is_guarded_for_the_same() -> Non
         ({"reader": "tool:given"}, None, read, "tool:given"),
         ({}, None, read, "reader"),
     ],
-    ids=str,
+    ids=lambda part: getattr(part, "__name__", str(part)),
 )
 def test_what_is_given_goes_before_the_mark_and_that_before_the_name(
     capability: Any, declared: str | None, function: Callable[..., Any], expected: str

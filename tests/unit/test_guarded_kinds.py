@@ -219,7 +219,20 @@ def test_without_a_name_static_and_class_methods_are_named_after_their_functions
 
 
 @pytest.mark.parametrize(
-    "wrong", [None, 5, "", " ", "a*", "secret:KEY", b"tool", ["tool"], object(), property(len)], ids=repr
+    "wrong",
+    [
+        None,
+        5,
+        "",
+        " ",
+        "a*",
+        "secret:KEY",
+        b"tool",
+        ["tool"],
+        pytest.param(object(), id="object()"),
+        pytest.param(property(len), id="property"),
+    ],
+    ids=repr,
 )
 def test_what_is_neither_a_name_nor_a_function_is_refused(wrong: Any) -> None:
     with pytest.raises(remit.ConfigError):
@@ -233,7 +246,17 @@ class _Callable:
 
 @pytest.mark.parametrize(
     "wrong",
-    [None, 5, "text", Desk, int, _Callable(), functools.partial(print), property(len), object()],
+    [
+        None,
+        5,
+        "text",
+        Desk,
+        int,
+        pytest.param(_Callable(), id="callable object"),
+        functools.partial(print),
+        pytest.param(property(len), id="property"),
+        pytest.param(object(), id="object()"),
+    ],
     ids=repr,
 )
 def test_only_functions_can_be_guarded(wrong: Any) -> None:
@@ -241,7 +264,9 @@ def test_only_functions_can_be_guarded(wrong: Any) -> None:
         guarded(wrong)
 
 
-@pytest.mark.parametrize("built_in", [math.sqrt, len, "text".upper, {}.get, dict.fromkeys, print], ids=repr)
+@pytest.mark.parametrize(
+    "built_in", [math.sqrt, len, "text".upper, {}.get, dict.fromkeys, print], ids=lambda one: one.__qualname__
+)
 def test_a_built_in_is_guarded_or_refused(world: World, built_in: Any) -> None:
     try:
         tool = guarded(built_in)
