@@ -3,8 +3,10 @@
 - `CapabilityMiddleware` binds one agent's credential around the tools that carry a capability.
 - `guard_tools` makes tools that carry their credential, also of tools written by others.
 - `cache_policy` keeps a node cache that agents share from serving one what was fetched for another.
+- `routes` lists the ways in which a tool can be reached, for `remit.testing`.
 
-Each is imported on use: `guard_tools` needs langchain-core, `cache_policy` langgraph, the other langchain.
+Each is imported on use: `CapabilityMiddleware` needs langchain, `cache_policy` langgraph, the others
+langchain-core.
 """
 
 from importlib import import_module
@@ -14,10 +16,12 @@ if TYPE_CHECKING:
     from .cache import cache_policy
     from .middleware import CapabilityMiddleware
     from .tools import guard_tools
+    from .ways import routes
 
-__all__ = ["CapabilityMiddleware", "cache_policy", "guard_tools"]
+__all__ = ["CapabilityMiddleware", "cache_policy", "guard_tools", "routes"]
 
-_HOMES: Final = {"CapabilityMiddleware": "middleware", "cache_policy": "cache", "guard_tools": "tools"}
+_MODULES: Final = ("middleware", "cache", "tools", "ways")
+_HOMES: Final = dict(zip(__all__, _MODULES, strict=True))
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from langgraph.types import Command
 
 import remit
 
-from .tools import ExitBehavior, answer, capability_to_bind, check_setting, show_denials
+from .tools import ExitBehavior, answer, capability_to_bind, is_shown, show_denials
 
 _Answer = ToolMessage | Command[Any]
 
@@ -45,9 +45,8 @@ class CapabilityMiddleware(AgentMiddleware[Any, Any, Any]):
         session: str | None = None,
         task: str | None = None,
     ) -> None:
-        check_setting(guard, credential, exit_behavior)
-        self._guard, self._credential, self._session, self._task = guard, credential, session, task
-        self._shown = exit_behavior == "continue"
+        self._shown = is_shown(exit_behavior)
+        self._binder = remit.ToolBinder(guard, credential, session=session, task=task)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], _Answer]
@@ -73,11 +72,10 @@ class CapabilityMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _prepared(self, request: ToolCallRequest) -> tuple[ToolCallRequest, AbstractContextManager[Any]]:
         tool = request.tool
-        if tool is None or (capability := capability_to_bind(tool)) is None:
-            return request, remit.unbound()
-        scope = {"capability": capability, "session": self._session, "task": self._task}
-        binding = self._guard.acting_as(self._credential, **scope)
-        return (request.override(tool=show_denials(tool)) if self._shown else request), binding
+        capability = None if tool is None else capability_to_bind(tool)
+        if tool is not None and capability is not None and self._shown:
+            request = request.override(tool=show_denials(tool))
+        return request, self._binder.around(capability)
 
     def _answered(self, request: ToolCallRequest, denied: remit.Denied) -> ToolMessage:
         return answer(denied, request.tool_call["name"], request.tool_call["id"] if self._shown else None)

@@ -75,29 +75,20 @@ def guard_tools(
     Raises:
         ConfigError: an argument makes no sense, or a tool cannot be guarded or carries a credential already.
     """
-    check_setting(guard, credential, exit_behavior)
+    bases = (_Carrying, _Showing) if is_shown(exit_behavior) else (_Carrying,)
+    binder = remit.ToolBinder(guard, credential, capability=capability, session=session, task=task)
     if isinstance(tools, BaseTool) or not isinstance(tools, Sequence):
         raise remit.ConfigError("tools must be a list")
-    made = {tool.name: tool for tool in map(_as_tool, tools)}
-    if isinstance(capability, str) and len(made) != 1:
-        raise remit.ConfigError("one capability is for one tool; for several, give them by tool name")
-    named = dict.fromkeys(made, capability) if isinstance(capability, str) else capability or {}
-    if len(made) < len(tools) or named.keys() - made.keys():
-        raise remit.ConfigError("name each tool once, and give capabilities to tools that are there")
-    bases = (_Carrying, _Showing) if exit_behavior == "continue" else (_Carrying,)
-
-    def bind(function: _Function, name: str) -> _Function:
-        return remit.bind_tool(function, guard, credential, capability=name, session=session, task=task)
-
-    return [_guarded(tool, named.get(name), bind, bases) for name, tool in made.items()]
+    made = [_as_tool(each) for each in tools]
+    binder.check_names(tool.name for tool in made)
+    return [_guarded(tool, binder, bases) for tool in made]
 
 
-def check_setting(guard: object, credential: object, exit_behavior: object) -> None:
-    """Refuse with `ConfigError` what could only fail at the first call."""
-    if not isinstance(guard, remit.Guard) or not isinstance(credential, remit.Credential):
-        raise remit.ConfigError("a guard and the credential to act under are needed")
+def is_shown(exit_behavior: object) -> bool:
+    """Say whether denials are answered or raised; `ConfigError` when that is not known."""
     if exit_behavior not in ("continue", "error"):
         raise remit.ConfigError('exit_behavior must be "continue" or "error"')
+    return exit_behavior == "continue"
 
 
 def answer(denied: remit.Denied, tool: str, call_id: str | None) -> ToolMessage:
@@ -110,13 +101,7 @@ def answer(denied: remit.Denied, tool: str, call_id: str | None) -> ToolMessage:
 
 def capability_to_bind(tool: BaseTool) -> str | None:
     """Say what the functions of `tool` are decorated with, `None` if not, or if they carry a credential."""
-    routes = {} if isinstance(tool, _Carrying) else _routes(tool)
-    marks = {remit.capability_of(route) for route in routes.values()}
-    if len(marks) > 1:  # the others would be ways around the one
-        raise remit.ConfigError(
-            f"tool {tool.name!r}: decorate {' and '.join(routes)} alike, or leave one out"
-        )
-    return next(iter(marks), None)
+    return remit.ToolBinder.mark(tool.name, {} if isinstance(tool, _Carrying) else _routes(tool))
 
 
 def show_denials(tool: BaseTool) -> BaseTool:
@@ -147,17 +132,14 @@ def _routes(tool: BaseTool) -> dict[str, _Function]:
     return {name: route for name in names if callable(route := getattr(tool, name, None))}
 
 
-def _guarded(
-    tool: BaseTool, named: str | None, bind: Callable[[_Function, str], _Function], bases: tuple[type, ...]
-) -> BaseTool:
-    kind, routes, mark = type(tool), _routes(tool), capability_to_bind(tool)
+def _guarded(tool: BaseTool, binder: remit.ToolBinder, bases: tuple[type, ...]) -> BaseTool:
+    kind, routes = type(tool), _routes(tool)
     if isinstance(tool, _Carrying):
         raise remit.ConfigError(f"tool {tool.name!r} carries a credential already")
-    if not routes or any(_own(kind, name) for name in _ENTRIES):
+    if any(_own(kind, name) for name in _ENTRIES):
         raise remit.ConfigError(f"tool {tool.name!r} does its work where no guard can stand")
-    declared = remit.capability_of(tool)
-    capability = next(name for name in (named, mark, declared, tool.name) if name is not None)
-    bound = {name: bind(route, capability) for name, route in routes.items()}
+    bound = binder.bind(tool.name, routes, declared=remit.capability_of(tool))
+    capability = binder.mark(tool.name, bound)
     methods = {name: staticmethod(method) for name, method in bound.items() if name in _METHODS}
     made = _subclass(kind, bases, {"__capability__": capability, **methods})
     copied = tool.model_copy()

@@ -1,49 +1,40 @@
-"""Takes the mechanisms away one by one and looks which test notices.
+"""The mechanisms of the LangChain adapter, to be taken away one by one: does a test notice?
 
     python tests/integrations/langchain/mutations.py [WORD…]
 
-Each mutation is one small edit of a copy of the sources; the tests beside this file run against the copy, and must
-fail. Words choose the mutations whose names have them. Exit status: 0 when every mutation was caught.
+`tests/integrations/mutation.py` says how that is done.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
-ROOT: Final = HERE.parents[2]
+if not __package__:  # run as a script
+    sys.path.append(str(HERE.parents[1]))
+    __package__ = "integrations.langchain"
+
+from ..mutation import Mutation, main  # noqa: E402, TID252 - one engine for the tables of all adapters
+
 SOURCES: Final = ("core/remit", "integrations/remit_langchain")
 MIDDLEWARE: Final = "integrations/remit_langchain/middleware.py"
 TOOLS: Final = "integrations/remit_langchain/tools.py"
+WAYS: Final = "integrations/remit_langchain/ways.py"
 CACHE: Final = "integrations/remit_langchain/cache.py"
 INIT: Final = "integrations/remit_langchain/__init__.py"
+BINDER: Final = "core/remit/binder.py"
+LENDER: Final = "core/remit/lender.py"
 BINDING: Final = "core/remit/binding.py"
 DECORATOR: Final = "core/remit/decorator.py"
 INVOCATION: Final = "core/remit/invocation.py"
 PARAMETERS: Final = "core/remit/parameters.py"
 LAST_LINE: Final = "    return [_guarded("
-SHOWN: Final = "(request.override(tool=show_denials(tool)) if self._shown else request)"
+AROUND: Final = "return request, self._binder.around(capability)"
+SHOWN: Final = "capability is not None and self._shown:"
 SYNC: Final = "return super().run(*args, tool_call_id=tool_call_id, **kwargs)\n        except "
 ASYNC: Final = "return await super().arun(*args, tool_call_id=tool_call_id, **kwargs)\n        except "
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """One edit: `old`, which is in `path` exactly once, becomes `new`."""
-
-    name: str
-    path: str
-    old: str
-    new: str
 
 
 MUTATIONS: Final = (
@@ -65,24 +56,24 @@ MUTATIONS: Final = (
     Mutation(
         "an undecorated tool keeps what is around",
         MIDDLEWARE,
-        "return request, remit.unbound()",
-        'return request, __import__("contextlib").nullcontext()',
+        AROUND,
+        'return request, __import__("contextlib").nullcontext() if capability is None else self._binder.around('
+        "capability)",
     ),
     Mutation(
         "an undecorated tool gets the credential",
         MIDDLEWARE,
-        "return request, remit.unbound()",
-        "return request, self._guard.acting_as(self._credential)",
+        AROUND,
+        "return request, self._binder._lender._guard.acting_as(self._binder._lender._credential, "
+        "capability=capability, session=self._binder._lender._session, task=self._binder._lender._task)",
     ),
-    Mutation("the binding is for a block, not for one call", MIDDLEWARE, '"capability": capability, ', ""),
-    Mutation("the session is forgotten", MIDDLEWARE, '"session": self._session', '"session": None'),
-    Mutation("the task is forgotten", MIDDLEWARE, '"task": self._task', '"task": None'),
-    Mutation("denials are not shown where the tool is run", MIDDLEWARE, SHOWN, "request"),
     Mutation(
-        "denials are shown although they should be raised",
-        MIDDLEWARE,
-        SHOWN,
-        "request.override(tool=show_denials(tool))",
+        "the session is forgotten", MIDDLEWARE, "credential, session=session,", "credential, session=None,"
+    ),
+    Mutation("the task is forgotten", MIDDLEWARE, ", task=task)", ", task=None)"),
+    Mutation("denials are not shown where the tool is run", MIDDLEWARE, SHOWN, "capability == 0:"),
+    Mutation(
+        "denials are shown although they should be raised", MIDDLEWARE, SHOWN, "capability is not None:"
     ),
     Mutation(
         "exit_behavior is not looked at",
@@ -110,23 +101,23 @@ MUTATIONS: Final = (
         "            denied = error if isinstance(error, remit.Denied) else remit.Denied('not_bound', str(error))\n",
     ),
     Mutation(
-        "the middleware takes any guard and credential",
+        "exit_behavior of the middleware may be anything",
         MIDDLEWARE,
-        "        check_setting(guard, credential, exit_behavior)\n",
-        "",
+        "is_shown(exit_behavior)",
+        'exit_behavior == "continue"',
     ),
     Mutation(
         "the token is put into the configuration",
         MIDDLEWARE,
         "        tool = request.tool\n",
         "        tool = request.tool\n"
-        '        request.runtime.config.setdefault("metadata", {})["t"] = self._credential.token\n',
+        '        request.runtime.config.setdefault("metadata", {})["t"] = self._binder._lender._credential.token\n',
     ),
     Mutation(
         "the token is put into the messages",
         MIDDLEWARE,
         'return answer(denied, request.tool_call["name"], request.tool_call["id"] if self._shown else None)',
-        "raise remit.Denied(denied.code, self._credential.token)",
+        "raise remit.Denied(denied.code, self._binder._lender._credential.token)",
     ),
     # The tools
     Mutation(
@@ -145,14 +136,14 @@ MUTATIONS: Final = (
     Mutation(
         "exit_behavior of guard_tools is not looked at",
         TOOLS,
-        '(_Carrying, _Showing) if exit_behavior == "continue" else (_Carrying,)',
+        "(_Carrying, _Showing) if is_shown(exit_behavior) else (_Carrying,)",
         "(_Carrying, _Showing)",
     ),
     Mutation(
-        "guard_tools takes any guard and credential",
+        "exit_behavior may be anything",
         TOOLS,
-        "    check_setting(guard, credential, exit_behavior)\n",
-        "",
+        'if exit_behavior not in ("continue", "error"):',
+        "if exit_behavior is None:",
     ),
     Mutation(
         "guard_tools takes anything for a list",
@@ -184,10 +175,9 @@ MUTATIONS: Final = (
     Mutation(
         "a tool with its own invoke is taken",
         TOOLS,
-        "if not routes or any(_own(kind, name) for name in _ENTRIES):",
-        "if not routes:",
+        "if any(_own(kind, name) for name in _ENTRIES):",
+        "if kind is None:",
     ),
-    Mutation("a tool without functions is taken", TOOLS, "if not routes or any", "if any"),
     Mutation(
         "a tool may carry two credentials",
         TOOLS,
@@ -200,25 +190,15 @@ MUTATIONS: Final = (
         "{} if isinstance(tool, _Carrying) else _routes(tool)",
         "_routes(tool)",
     ),
-    Mutation("a tool may be decorated by halves", TOOLS, "if len(marks) > 1:", "if len(marks - {None}) > 1:"),
     Mutation(
-        "a tool may have two capabilities",
-        TOOLS,
-        "if len(marks) > 1:",
-        "if len(marks) > 1 and None in marks:",
+        "what a tool declares is not looked at", TOOLS, "declared=remit.capability_of(tool)", "declared=None"
     ),
-    Mutation("a given capability is not looked at", TOOLS, "in (named, mark,", "in (mark,"),
-    Mutation("the decoration is not looked at", TOOLS, "in (named, mark,", "in (named,"),
-    Mutation("what a tool declares is not looked at", TOOLS, "declared, tool.name)", "tool.name)"),
     Mutation(
         "a guarded tool does not say for what", TOOLS, '{"__capability__": capability, **methods}', "methods"
     ),
-    Mutation("a capability may be given to no tool", TOOLS, " or named.keys() - made.keys()", ""),
-    Mutation("one capability is for all tools", TOOLS, " and len(made) != 1:", " and not made:"),
-    Mutation("a name may be given twice", TOOLS, "len(made) < len(tools) or ", ""),
-    Mutation(
-        "session and task are not bound", TOOLS, "session=session, task=task", "session=None, task=None"
-    ),
+    Mutation("names are not looked at", TOOLS, "    binder.check_names(tool.name for tool in made)\n", ""),
+    Mutation("a given capability is not passed on", TOOLS, "capability=capability, session", "session"),
+    Mutation("session and task are not bound", TOOLS, ", session=session, task=task)", ")"),
     Mutation("the new tool shares what is private", TOOLS, "copied = tool.model_copy()", "copied = tool"),
     Mutation("the middleware runs a copy of the tool", TOOLS, "tool, vars(tool))", "tool, dict(vars(tool)))"),
     Mutation(
@@ -231,18 +211,46 @@ MUTATIONS: Final = (
         "the token is put into the metadata",
         TOOLS,
         LAST_LINE,
-        "    for each in made.values():\n"
+        "    for each in made:\n"
         '        each.metadata = {**(each.metadata or {}), "t": credential.token}\n' + LAST_LINE,
     ),
     Mutation(
         "the credential is kept in a private attribute",
         TOOLS,
         LAST_LINE,
-        "    for each in made.values():\n"
+        "    for each in made:\n"
         "        private = each.__pydantic_private__\n"
         '        object.__setattr__(each, "__pydantic_private__", {**(private or {}), "t": credential.to_json()})\n'
         + LAST_LINE,
     ),
+    # The ways to reach a tool
+    Mutation("an asynchronous tool has no synchronous way", WAYS, "sync = bool(", "sync = True or bool("),
+    Mutation(
+        "a tool class has no synchronous way", WAYS, ' or not written.startswith("langchain_core.")', ""
+    ),
+    Mutation(
+        "a copy is not a way", WAYS, '    yield "deepcopy", lambda given: deepcopy(tool).invoke(given)\n', ""
+    ),
+    Mutation(
+        "the bare function is not a way",
+        WAYS,
+        '("func", "coroutine", "_run", "_arun") if',
+        '("_run", "_arun") if',
+    ),
+    Mutation("the class is not a way", WAYS, 'if name in ("_run", "_arun"):', 'if name == "func":'),
+    Mutation("what is wrapped is not a way", WAYS, 'getattr(function, "__wrapped__", None)', "None"),
+    Mutation("by position is by name", WAYS, "names)] if order else []", "names)] if not names else []"),
+    Mutation(
+        "positions go by the mapping", WAYS, "names = order if given.keys() <= set(order) else", "names ="
+    ),
+    Mutation("an asynchronous way is not run", WAYS, "if not iscoroutine(result):", "if result is not None:"),
+    Mutation(
+        "an asynchronous way is run in an empty context",
+        WAYS,
+        "copy_context().run, asyncio.run,",
+        "asyncio.run,",
+    ),
+    Mutation("a way changes the arguments", WAYS, "result = way(dict(arguments))", "result = way(arguments)"),
     # The cache
     Mutation("the key does not hold the credential", CACHE, "sha256(salt + (given", "sha256((given"),
     Mutation(
@@ -262,7 +270,7 @@ MUTATIONS: Final = (
         "the frameworks are imported at once",
         INIT,
         "_HOMES: Final =",
-        "from .tools import guard_tools\n_HOMES =",
+        "from .tools import guard_tools\n_HOMES: Final =",
     ),
     Mutation("the extra is not named", INIT, ": pip install 'remit[langchain]'", ""),
     Mutation(
@@ -289,10 +297,34 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a bound tool lends its credential to its body",
-        DECORATOR,
-        "guard.acting_as(credential, capability=name, session",
-        "guard.acting_as(credential, session",
+        LENDER,
+        "acting_as(credential, capability=capability, session",
+        "acting_as(credential, session",
     ),
+    Mutation(
+        "a tool may be decorated by halves", BINDER, "if len(marks) > 1:", "if len(marks - {None}) > 1:"
+    ),
+    Mutation(
+        "a tool may have two capabilities",
+        BINDER,
+        "if len(marks) > 1:",
+        "if len(marks) > 1 and None in marks:",
+    ),
+    Mutation(
+        "a given capability is not looked at", BINDER, "(self._named.get(name), self.mark", "(self.mark"
+    ),
+    Mutation("the decoration is not looked at", BINDER, "self.mark(name, routes), declared", "declared"),
+    Mutation("a capability may be given to no tool", BINDER, " or self._named.keys() - set(names)", ""),
+    Mutation("one capability is for all tools", BINDER, "if len(names) != 1:", "if not names:"),
+    Mutation("a name may be given twice", BINDER, "len(set(names)) < len(names) or ", ""),
+    Mutation("a tool without functions is taken", BINDER, "if not routes:", "if routes is None:"),
+    Mutation(
+        "no credential is needed",
+        LENDER,
+        "if not isinstance(credential, Credential) and not callable(credential):",
+        "if credential == 0:",
+    ),
+    Mutation("no guard is needed", LENDER, "if not isinstance(guard, Guard):", "if guard == 0:"),
     Mutation(
         "a guarded coroutine is none",
         DECORATOR,
@@ -326,56 +358,5 @@ MUTATIONS: Final = (
 )
 
 
-def attempt(mutation: Mutation | None) -> str | None:
-    """The first test that fails with the mutation; `None` when none does.
-
-    Raises:
-        LookupError: the source is no longer what the mutation was written for, or does not run at all.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for source in SOURCES:
-            shutil.copytree(ROOT / source, folder / source, ignore=shutil.ignore_patterns("__pycache__"))
-        if mutation is not None:
-            path = folder / mutation.path
-            text = path.read_text(encoding="utf-8")
-            if (count := text.count(mutation.old)) != 1:
-                raise LookupError(f"{mutation.path} has {count} times {mutation.old!r}")
-            path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
-        paths = os.pathsep.join(str((folder / source).parent) for source in SOURCES)
-        environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", "--tb=no", str(HERE)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return None
-    failed = re.search(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
-    if failed is None:
-        raise LookupError(done.stdout[-1_000:] + done.stderr[-1_000:])
-    return failed.group(1).partition("langchain/")[2]
-
-
-def verdict(mutation: Mutation | None) -> tuple[bool, str]:
-    """Whether all is well with a mutation, and what to say of it."""
-    name = "nothing taken away" if mutation is None else mutation.name
-    try:
-        caught = attempt(mutation)
-    except LookupError as error:
-        return False, f"{name}\n    CANNOT BE TRIED: {error}"
-    return (caught is None) == (mutation is None), f"{name}\n    {caught or 'no test fails'}"
-
-
-def main(words: list[str]) -> int:
-    """Try the mutations that the words choose, and none at all; the exit status."""
-    chosen = [mutation for mutation in MUTATIONS if all(word in mutation.name for word in words)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        wrong = 0
-        for well, text in pool.map(verdict, [None, *chosen]):
-            wrong += not well
-            sys.stdout.write(f"{'  ' if well else '! '}{text}\n")
-            sys.stdout.flush()
-    sys.stdout.write(f"{len(chosen)} mutations, {wrong} not as they should be\n")
-    return 1 if wrong or not chosen else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], MUTATIONS, tests=HERE, sources=SOURCES))

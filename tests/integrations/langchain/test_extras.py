@@ -78,6 +78,7 @@ def test_cache_policy_does_not_need_langchain() -> None:
         ("CapabilityMiddleware", "langchain"),
         ("cache_policy", "langgraph"),
         ("guard_tools", "langchain_core"),
+        ("routes", "langchain_core"),
     ],
 )
 def test_a_missing_framework_is_named_with_the_extra_that_brings_it(name: str, missing: str) -> None:
@@ -109,7 +110,12 @@ def test_what_is_missing_beside_the_frameworks_is_not_put_down_to_them() -> None
 
 
 def test_its_names_are_the_public_ones() -> None:
-    assert sorted(remit_langchain.__all__) == ["CapabilityMiddleware", "cache_policy", "guard_tools"]
+    assert sorted(remit_langchain.__all__) == [
+        "CapabilityMiddleware",
+        "cache_policy",
+        "guard_tools",
+        "routes",
+    ]
     for name in remit_langchain.__all__:
         assert callable(getattr(remit_langchain, name))
     with pytest.raises(AttributeError, match="guard_tool"):
