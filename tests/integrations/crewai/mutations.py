@@ -1,0 +1,359 @@
+"""The mechanisms of the CrewAI adapter, to be taken away one by one: does a test notice?
+
+    python tests/integrations/crewai/mutations.py [WORD…]
+
+`tests/integrations/mutation.py` says how that is done.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent
+if not __package__:  # run as a script
+    sys.path.append(str(HERE.parents[1]))
+    __package__ = "integrations.crewai"
+
+from ..mutation import Mutation, main  # noqa: E402, TID252 - one engine for the tables of all adapters
+
+SOURCES: Final = ("core/remit", "integrations/remit_crewai")
+TOOLS: Final = "integrations/remit_crewai/tools.py"
+CREWS: Final = "integrations/remit_crewai/crews.py"
+WAYS: Final = "integrations/remit_crewai/ways.py"
+INIT: Final = "integrations/remit_crewai/__init__.py"
+BINDER: Final = "core/remit/binder.py"
+LENDER: Final = "core/remit/lender.py"
+BINDING: Final = "core/remit/binding.py"
+DECORATOR: Final = "core/remit/decorator.py"
+RUN: Final = "        with _run_of(self):\n            return method"
+RUN_ASYNC: Final = "        with _run_of(self):\n            return await"
+SCOPED: Final = (
+    '        object.__setattr__(task, "__class__", like(type(task), _RUNS, _begun_anew))\n    return crew'
+)
+GRANTED: Final = (
+    '    object.__setattr__(task, "__class__", like(type(task), _RUNS, _begun_anew))\n    return task'
+)
+REGISTER: Final = "    kind.__init_subclass__()  # CrewAI registers classes by name, for checkpoints: the original is the one\n"
+
+MUTATIONS: Final = (
+    # The tools
+    Mutation(
+        "a denial is raised",
+        TOOLS,
+        "            return _failure(denied)\n        return _awaited",
+        "            raise\n        return _awaited",
+    ),
+    Mutation(
+        "a denial of what is awaited is raised",
+        TOOLS,
+        "        return await result\n    except remit.Denied as denied:\n        return _failure(denied)",
+        "        return await result\n    except remit.Denied as denied:\n        raise denied",
+    ),
+    Mutation("a denial is mere text", TOOLS, "    return ToolFailure(", "    return str("),
+    Mutation("a denial has another code", TOOLS, 'code="capability_denied"', "code=denied.code"),
+    Mutation("a denial has no details", TOOLS, ", details=denied.to_dict()", ""),
+    Mutation(
+        "a denial may be tried again",
+        TOOLS,
+        'code="capability_denied",',
+        'code="capability_denied", retryable=True,',
+    ),
+    Mutation(
+        "every error is a denial",
+        TOOLS,
+        "            result = function(*args, **passed)\n        except remit.Denied as denied:",
+        "            result = function(*args, **passed)\n        except Exception as error:\n            denied = error if isinstance(error, remit.Denied) else remit.Denied('not_bound', str(error))",
+    ),
+    Mutation("results are cached", TOOLS, ", cache_function=never_cached)", ")"),
+    Mutation(
+        "what is cached has no name", TOOLS, "cache_function=never_cached", "cache_function=lambda *_: False"
+    ),
+    Mutation("a default counts as passed", TOOLS, "function(*args, **passed)", "function(*args, **kwargs)"),
+    Mutation(
+        "whatever equals a default was left out",
+        TOOLS,
+        "(type(value), value) != left.get(name)",
+        "value != left.get(name, (0, left))[1]",
+    ),
+    Mutation("func is not guarded", TOOLS, '(*_METHODS, "func")', "_METHODS"),
+    Mutation(
+        "_run is not guarded", TOOLS, '_METHODS: Final = ("_run", "_arun")', '_METHODS: Final = ("_arun",)'
+    ),
+    Mutation(
+        "_arun is not guarded", TOOLS, '_METHODS: Final = ("_run", "_arun")', '_METHODS: Final = ("_run",)'
+    ),
+    Mutation(
+        "the methods of the class are the original's",
+        TOOLS,
+        '        object.__setattr__(made, "__class__", like(cast("type", type(made)), methods, _forwarding))\n',
+        "        del methods\n",
+    ),
+    Mutation(
+        "crewai's own methods are guarded too",
+        TOOLS,
+        '"__module__", "") != BaseTool.__module__',
+        '"__module__", "") != ""',
+    ),
+    Mutation(
+        "a tool with its own run is taken",
+        TOOLS,
+        '("run", "arun", "to_structured_tool")',
+        '("arun", "to_structured_tool")',
+    ),
+    Mutation(
+        "a tool with its own structured tool is taken",
+        TOOLS,
+        '("run", "arun", "to_structured_tool")',
+        '("run", "arun")',
+    ),
+    Mutation(
+        "a tool may carry two credentials",
+        TOOLS,
+        "    if holder_of(given) is not None:",
+        "    if given is None:",
+    ),
+    Mutation("the original is changed", TOOLS, "given.model_copy() if", "given if"),
+    Mutation(
+        "a coroutine function is none",
+        TOOLS,
+        "answered_async if iscoroutinefunction(function) else answered",
+        "answered",
+    ),
+    Mutation("the bare function can be reached", TOOLS, "    del made.__wrapped__  # a way around\n", ""),
+    Mutation("the signature is lost", TOOLS, "    made.__signature__ = signature(function)\n", ""),
+    Mutation("the register of classes keeps the guarded class", TOOLS, REGISTER, ""),
+    Mutation("the class is not the original's", TOOLS, '"__qualname__": kind.__qualname__, ', ""),
+    Mutation(
+        "a class is made anew for each tool",
+        TOOLS,
+        '    if "__like__" in vars(kind):\n        return kind\n',
+        "",
+    ),
+    Mutation(
+        "a new tool of the class does the work",
+        TOOLS,
+        '            raise remit.ConfigError(f"tool {self.name!r} was made anew and carries no credential")',
+        "            return method(self, *args, **kwargs)",
+    ),
+    Mutation(
+        "guard_tools takes anything for a list",
+        TOOLS,
+        "    if not isinstance(tools, Sequence):",
+        "    if tools is None:",
+    ),
+    Mutation("a function needs no docstring", TOOLS, " or not given.__doc__", ""),
+    Mutation("names are not checked", TOOLS, "    binder.check_names(map(_name, tools))\n", ""),
+    Mutation("what a tool declares is not looked at", TOOLS, ", declared=remit.capability_of(given)", ""),
+    Mutation("the capability is not looked at", TOOLS, "capability=capability, session", "session"),
+    Mutation("the session is forgotten", TOOLS, "session=session, task=task)", "task=task)"),
+    Mutation("the task is forgotten", TOOLS, "session=session, task=task)", "session=session)"),
+    Mutation(
+        "the credential is kept in an attribute",
+        TOOLS,
+        "    _holders[made] = holder\n",
+        "    _holders[made] = holder\n    made.function = function\n",
+    ),
+    # The crew
+    Mutation(
+        "the tools of agents are not bound",
+        CREWS,
+        "    return [*distinct.values(), *tasks]",
+        "    return tasks",
+    ),
+    Mutation(
+        "the tools of tasks are not bound",
+        CREWS,
+        "    return [*distinct.values(), *tasks]",
+        "    return [*distinct.values()]",
+    ),
+    Mutation(
+        "an agent that only a task has is left out",
+        CREWS,
+        "[*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent]",
+        "[*crew.agents, crew.manager_agent]",
+    ),
+    Mutation(
+        "the manager is left out",
+        CREWS,
+        "for task in crew.tasks), crew.manager_agent]",
+        "for task in crew.tasks)]",
+    ),
+    Mutation(
+        "in a hierarchy the tools of tasks are the workers'",
+        CREWS,
+        "crew.manager_agent if hierarchical else task.agent",
+        "task.agent",
+    ),
+    Mutation(
+        "a manager that is made has another role",
+        CREWS,
+        '"Crew Manager" if agent is None',
+        '"Manager" if agent is None',
+    ),
+    Mutation(
+        "a role is taken as the inputs make it",
+        CREWS,
+        '(getattr(agent, "_original_role", None) or agent.role)',
+        "agent.role",
+    ),
+    Mutation("a role is taken with its line break", CREWS, "or agent.role).strip()", "or agent.role)"),
+    Mutation(
+        "an agent that is missing in the wallet is left alone",
+        CREWS,
+        "held.get(role, lambda: None)",
+        "held.get(role) or next(iter(held.values()))",
+    ),
+    Mutation(
+        "a name that the crew does not have is let pass",
+        CREWS,
+        "    if unknown := held.keys()",
+        "    if unknown := held.keys() - held.keys()",
+    ),
+    Mutation(
+        "a crew may be bound twice",
+        CREWS,
+        "    if any(holder_of(tool) is guard_crew for",
+        "    if any(holder_of(tool) is owners for",
+    ),
+    Mutation(
+        "what carries a credential is bound again",
+        CREWS,
+        "    return named if holder_of(tool) is None else None",
+        "    return named",
+    ),
+    Mutation("what a tool declares is not bound", CREWS, " or remit.capability_of(tool)\n", "\n"),
+    Mutation(
+        "guard_crew takes anything",
+        CREWS,
+        "    if not isinstance(crew, Crew) or not isinstance(wallet, Mapping):",
+        "    if crew is wallet:",
+    ),
+    Mutation(
+        "a crew that cannot be bound is changed",
+        CREWS,
+        "    made = [_bound(tools, guard_crew, guard, credential, session=session) for credential, tools in lent]\n",
+        "    made = [[] for _ in lent]\n    for (owner, role), (credential, tools) in zip(owners, lent, strict=True):\n        owner.tools = made[owners.index((owner, role))] = _bound(tools, guard_crew, guard, credential, session=session)\n",
+    ),
+    Mutation(
+        "the session of a crew is forgotten",
+        CREWS,
+        "guard, credential, session=session) for",
+        "guard, credential) for",
+    ),
+    Mutation(
+        "what crewai adds runs with what is around",
+        CREWS,
+        SCOPED,
+        "        like(type(task), _RUNS, _begun_anew)\n    return crew",
+    ),
+    # The grant
+    Mutation("a run of a task opens nothing", CREWS, GRANTED, "    return task"),
+    Mutation("a synchronous run opens nothing", CREWS, RUN, "        if self:\n            return method"),
+    Mutation(
+        "an asynchronous run opens nothing", CREWS, RUN_ASYNC, "        if self:\n            return await"
+    ),
+    Mutation(
+        "an asynchronous run is none", CREWS, "run_async if iscoroutinefunction(method) else run", "run"
+    ),
+    Mutation("a run keeps what is around", CREWS, "        stack.enter_context(remit.unbound())\n", ""),
+    Mutation(
+        "the child is lent for good",
+        CREWS,
+        "        stack.callback(_lent.reset, _lent.set(lent))\n",
+        "        _lent.set({**_lent.get({}), **lent})\n",
+    ),
+    Mutation(
+        "a run within a run keeps the children of the outer",
+        CREWS,
+        "_lent.set(lent)",
+        "_lent.set({**_lent.get({}), **lent})",
+    ),
+    Mutation("a child is for any run", CREWS, "grant(task=str(task.id))", 'grant(task="trial")'),
+    Mutation("the task of a call is not said", CREWS, "session=session, task=task_id)", "session=session)"),
+    Mutation(
+        "the session of a grant is forgotten",
+        CREWS,
+        "guard, credential, session=session, **terms)",
+        "guard, credential, **terms)",
+    ),
+    Mutation("the parent is lent itself", CREWS, "lambda: _lent.get({}).get(grant)", "credential"),
+    Mutation(
+        "a child is neither closed nor revoked",
+        CREWS,
+        "stack.enter_context(grant(task=str(task.id)))",
+        "grant(task=str(task.id)).__enter__()",
+    ),
+    Mutation("a grant is not tried", CREWS, "    credential.delegate(**trial).close()", "    dict(**trial)"),
+    Mutation("a grant is tried for no task", CREWS, ', **terms, "task": "trial"}', ", **terms}"),
+    Mutation("a grant is all that the credential has", CREWS, "if each.name in needed]", "if each.name]"),
+    Mutation(
+        "an empty grant is the default",
+        CREWS,
+        "own if capabilities is None else list(capabilities)",
+        "list(capabilities or own)",
+    ),
+    Mutation("a grant may be for no tool", CREWS, "    if not needed:", "    if needed is None:"),
+    Mutation(
+        "grant_task takes anything",
+        CREWS,
+        "    if not isinstance(task, Task) or not isinstance(credential, remit.Credential):",
+        "    if task is credential:",
+    ),
+    Mutation("the class of a task is another", TOOLS, 'body = {"__module__": kind.__module__, ', "body = {"),
+    # The ways
+    Mutation(
+        "the framework is imported to look at a tool",
+        WAYS,
+        'crewai = sys.modules.get("crewai.tools")',
+        'crewai = __import__("crewai.tools").tools',
+    ),
+    Mutation("anything is a tool", WAYS, " or not isinstance(tool, crewai.BaseTool)", ""),
+    Mutation(
+        "positions are not tried", WAYS, "partial(_call, function, order)", "partial(_call, function, [])"
+    ),
+    # The package
+    Mutation("the extra is not named", INIT, ": pip install 'remit[crewai]'", ""),
+    Mutation(
+        "all that is missing is put down to the framework",
+        INIT,
+        '.partition(".")[0] != "crewai"',
+        '.partition(".")[0] == ""',
+    ),
+    Mutation(
+        "a name that is not there is looked for",
+        INIT,
+        "    if name not in _HOMES:",
+        '    if name.startswith("_"):',
+    ),
+    # What the core does for it
+    Mutation(
+        "unbound leaves things bound", BINDING, "return BoundScope(None)", "return BoundScope(_current.get())"
+    ),
+    Mutation(
+        "the body of a tool runs with its binding",
+        BINDING,
+        "None if self.capability is not None else Binding(self.admit, None, self.waits)",
+        "Binding(self.admit, self.capability, self.waits)",
+    ),
+    Mutation(
+        "where nothing is lent the binding around counts",
+        LENDER,
+        "            return unbound()\n",
+        '            return BoundScope(__import__("remit").binding.current_binding())\n',
+    ),
+    Mutation(
+        "a tool may be decorated by halves", BINDER, "if len(marks) > 1:", "if len(marks - {None}) > 1:"
+    ),
+    Mutation(
+        "a bound tool can be reached bare",
+        DECORATOR,
+        "    wrapper.__signature__ = signature\n",
+        "    wrapper.__signature__ = signature\n    wrapper.__wrapped__ = function\n",
+    ),
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], MUTATIONS, tests=HERE, sources=SOURCES))
