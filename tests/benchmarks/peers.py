@@ -96,19 +96,24 @@ def biscuit() -> tuple[Callable[[], Any], Callable[[], Any]]:
     return issue, verify
 
 
-def tenuo_warrant() -> Work:
-    """Return issuing a warrant, reading and verifying it, and authorizing a call with a signature."""
+def _tenuo_issue(tool: str) -> tuple[Any, Any, Callable[[], Any]]:
     issuer, holder = tenuo.SigningKey.generate(), tenuo.SigningKey.generate()
 
     def issue() -> Any:
         builder = tenuo.Warrant.mint_builder().capability(
-            TOOL,
+            tool,
             symbol=tenuo.OneOf(["ACME", "INIT"]),
             amount=tenuo.Range.max_value(1000),
             note=tenuo.Exact("x"),
         )
         return builder.holder(holder.public_key).ttl(600).mint(issuer)
 
+    return issuer, holder, issue
+
+
+def tenuo_warrant() -> Work:
+    """Return issuing a warrant, reading and verifying it, and authorizing a call with a signature."""
+    issuer, holder, issue = _tenuo_issue(TOOL)
     warrant = issue()
     text = warrant.to_base64()
     authorizer = tenuo.Authorizer(trusted_roots=[issuer.public_key])
@@ -119,6 +124,49 @@ def tenuo_warrant() -> Work:
         "check": lambda: authorizer.authorize(warrant, TOOL, ARGUMENTS, signature),
         "proof sign": lambda: warrant.sign(holder, TOOL, ARGUMENTS, timestamp=int(time.time())),
     }
+
+
+def tenuo_langchain(tool: Any) -> Any:
+    """Return a LangChain tool under a warrant."""
+    from tenuo.audit import audit_logger
+    from tenuo.langchain import TenuoTool
+
+    audit_logger.configure(enabled=False)  # it would print a line a call
+    issuer, holder, issue = _tenuo_issue(tool.name)
+    return TenuoTool(tool, bound_warrant=issue().bind(holder), trusted_roots=[issuer.public_key])
+
+
+def tenuo_crewai(tool: Any) -> Callable[[], Any]:
+    """Return a run of a CrewAI tool under a warrant: the hook that CrewAI would call, and the tool."""
+    from crewai.hooks import ToolCallHookContext
+    from tenuo.crewai import GuardBuilder
+
+    issuer, holder, issue = _tenuo_issue(tool.name)
+    constraints = {
+        "symbol": tenuo.OneOf(["ACME", "INIT"]),
+        "amount": tenuo.Range.max_value(1000),
+        "note": tenuo.Exact("x"),
+    }
+    builder = GuardBuilder().allow(tool.name, **constraints).with_warrant(issue(), holder)
+    hook = builder.with_trusted_roots([issuer.public_key]).build().as_hook()
+    context = ToolCallHookContext(tool.name, dict(ARGUMENTS), tool.to_structured_tool())
+
+    def run() -> Any:
+        if hook(context) is False:
+            raise PermissionError("tenuo denied what it should allow")
+        return tool.run(**ARGUMENTS)
+
+    return run
+
+
+def tenuo_autogen(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function under a warrant, to make a tool of."""
+    from tenuo.autogen import GuardBuilder
+
+    issuer, holder, issue = _tenuo_issue(function.__name__)
+    builder = GuardBuilder().with_warrant(issue(), holder).with_trusted_roots([issuer.public_key])
+    guarded: Callable[..., Any] = builder.build().guard_tool(function)
+    return guarded
 
 
 def date() -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import frameworks
 import peers
 import state
 from timing import micros, once_each
@@ -182,25 +183,9 @@ def shared_state() -> None:
     state.propagation(row)
 
 
-def frameworks() -> None:
-    """Rows on tools of LangChain, bare and guarded, alternating so that both see the same machine."""
-    from langchain_core.tools import tool
-
-    from remit_langchain import guard_tools
-
-    def propose(symbol: str, amount: int, note: str) -> str:
-        """Propose a trade."""
-        return f"{symbol} {amount} {note}"
-
-    bare = tool(propose)
-    [guarded] = guard_tools(
-        [tool(propose)], remit.Guard([ISSUER.anchor]), chain_of(0), capability={"propose": TOOL}
-    )
-    pairs = [
-        (micros(lambda: bare.invoke(ARGUMENTS)), micros(lambda: guarded.invoke(ARGUMENTS))) for _ in range(5)
-    ]
-    floor, takes = (statistics.median(column) for column in zip(*pairs, strict=True))
-    row("LangChain tool.invoke, guarded beside bare", remit_takes=takes, floor=floor, target="<= 1.10x")
+def in_frameworks() -> None:
+    """Rows on tools of the agent frameworks."""
+    frameworks.rows(row, remit.Guard([ISSUER.anchor]), chain_of(0), TOOL)
 
 
 def importing() -> None:
@@ -232,7 +217,7 @@ def main() -> None:
         f"{peers.date()}  Python {platform.python_version()}  {os.cpu_count()} cores  microseconds, medians"
     )
     print(f"{'':<44}{'remit':>10}{'floor':>9}  {'ratio':>5}  {'target':<12} peers")
-    sections: list[Callable[[], Any]] = [checking, revocations, shared_state, frameworks, importing]
+    sections: list[Callable[[], Any]] = [checking, revocations, shared_state, in_frameworks, importing]
     sign, verify = map(micros, peers.bare())
     nacl_sign, nacl_verify = map(micros, peers.pynacl())
     print(f"{'bare sign, 300 bytes':<54}{sign:9.1f}{'':22}PyNaCl {nacl_sign:.1f}")

@@ -19,7 +19,7 @@ from timing import micros
 import remit
 from remit.ledger import Charge, Revocation, RevocationView
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ledger"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for the servers of the tests of the ledgers
 
 EXPIRES = 2**33
 Row = Callable[..., None]
@@ -54,7 +54,7 @@ def bare_sqlite(folder: Path) -> float:
 def redis() -> Iterator[tuple[remit.Ledger, float]]:
     """A Redis ledger, and the time of a bare round trip to its server."""
     import redis as client
-    from redis_server import RedisServer
+    from ledger.redis_server import RedisServer
 
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder) / "server") as server:
         bare = client.Redis.from_url(server.url)
@@ -65,7 +65,7 @@ def redis() -> Iterator[tuple[remit.Ledger, float]]:
 def postgres() -> Iterator[tuple[remit.Ledger, float]]:
     """A PostgreSQL ledger, and the time of a bare committed update on its server."""
     import psycopg
-    from postgres_server import PostgresServer
+    from ledger.postgres_server import PostgresServer
 
     server = PostgresServer()
     try:

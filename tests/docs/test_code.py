@@ -32,9 +32,9 @@ READ = {"text", "toml", "json"}
 
 
 @pytest.fixture(autouse=True)
-def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A page may write files and set variables of the environment."""
-    monkeypatch.chdir(tmp_path)
+def _own_place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A page may write files and set variables of the environment. Messages show paths only if they are short."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("page"))
     before = dict(os.environ)
     yield
     os.environ.clear()

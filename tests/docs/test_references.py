@@ -9,6 +9,9 @@ from typing import get_args
 import pytest
 
 import remit
+import remit.testing
+import remit_autogen
+import remit_crewai
 import remit_langchain
 from remit.constraints.narrowing import NARROWING
 from remit.constraints.registry import CONSTRAINT_TYPES
@@ -19,6 +22,7 @@ CONCEPTS = ROOT / "docs" / "concepts.md"
 PLANNED = ROOT / "docs" / "requirements.md"
 """What must be there one day: the names in it, and the way to it, are not looked at."""
 NO_NAMES = {"remit.toml", "remit.demos", "remit.integrations"}
+PACKAGES = {each.__name__: each for each in (remit, remit_autogen, remit_crewai, remit_langchain)}
 OF_A_CLASS = {
     "issuer": remit.Issuer,
     "credential": remit.Credential,
@@ -48,7 +52,7 @@ def test_every_name_in_the_prose_exists(page: Path) -> None:
         return
     for match in (m for code in CODE.findall(prose_of(page)) for m in NAME.finditer(code)):
         of, name = match["of"], match["name"]
-        holder = {"remit": remit, "remit_langchain": remit_langchain}.get(of) or OF_A_CLASS.get(of)
+        holder = PACKAGES.get(of) or OF_A_CLASS.get(of)
         if holder is None and of in remit.__all__:
             holder = getattr(remit, of)
         if holder is not None and match[0] not in NO_NAMES:
@@ -57,7 +61,11 @@ def test_every_name_in_the_prose_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_test_that_is_named_exists(page: Path) -> None:
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    places = (
+        ROOT / "tests",
+        ROOT / "core" / "remit" / "testing",
+    )  # the second holds the contract of adapters
+    sources = [path.read_text(encoding="utf-8") for place in places for path in place.rglob("*.py")]
     known = {name for source in sources for name in re.findall(r"def (test_\w+)", source)}
     known |= {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
     assert set(re.findall(r"\btest_\w+", page.read_text(encoding="utf-8"))) <= known
