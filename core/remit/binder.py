@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from remit.binding import unbound
-from remit.capability import Capability
-from remit.decorator import bound_by, capability_of
-from remit.errors import ConfigError, shown
+from remit.decorator import bound_by, mark_of
+from remit.errors import ConfigError, Denied, shown
 from remit.lender import CredentialSource, Lender, TaskSource
+from remit.names import check_name, mapping
 
 if TYPE_CHECKING:
     from remit.binding import BoundScope
@@ -32,12 +32,14 @@ class ToolBinder:
             routes are decorated with, else the tool's name.
         session: the session of the calls.
         task: the task of the calls, or what is asked for it at each call.
+        answer: makes of a denial what a denied call returns, where the framework has a result for that;
+            by default it raises `Denied`.
 
     Raises:
         ConfigError: when an argument makes no sense.
     """
 
-    __slots__ = ("_lender", "_named")
+    __slots__ = ("_answer", "_lender", "_named")
 
     def __init__(
         self,
@@ -47,11 +49,16 @@ class ToolBinder:
         capability: str | Mapping[str, str] | None = None,
         session: str | None = None,
         task: TaskSource = None,
+        answer: Callable[[Denied], Any] | None = None,
     ) -> None:
+        if answer is not None and not callable(answer):
+            raise ConfigError(f"answer must make a result of a denial, not be {shown(answer)}")
+        self._answer = answer
         self._lender = Lender(guard, credential, session=session, task=task)
-        self._named = {"": capability} if isinstance(capability, str) else dict(capability or {})
-        for name in self._named.values():
-            Capability(name)
+        given = {"": capability} if isinstance(capability, str) else capability or {}
+        self._named = {
+            tool: check_name("capability", name) for tool, name in mapping("capability", given).items()
+        }
 
     def check_names(self, tools: Iterable[str]) -> None:
         """Check that the tools have names of their own, and that each `capability` is for one of them.
@@ -68,7 +75,12 @@ class ToolBinder:
             raise ConfigError("name each tool once, and give capabilities to tools that are there")
 
     def bind(
-        self, name: str, routes: Mapping[str, Callable[..., Any]], *, declared: str | None = None
+        self,
+        name: str,
+        routes: Mapping[str, Callable[..., Any]],
+        *,
+        declared: str | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> dict[str, Callable[..., Any]]:
         """Return the routes of a tool, each carrying the credential into every call and guarded alike.
 
@@ -76,6 +88,8 @@ class ToolBinder:
             name: the tool's name.
             routes: route name to function.
             declared: the capability that the tool object itself names, if it does.
+            defaults: argument name to the default that the framework's schema fills in for it where the
+                model left it out; such an argument does not count as passed.
 
         Raises:
             ConfigError: when there is no route, or one cannot be guarded, or they are decorated differently.
@@ -84,7 +98,11 @@ class ToolBinder:
             raise ConfigError(f"tool {shown(name)} does its work where no guard can stand")
         told = (self._named.get(name), self.mark(name, routes), declared, name)
         capability = next(each for each in told if each is not None)
-        return {route: bound_by(self._lender, function, capability) for route, function in routes.items()}
+        keywords: dict[str, Any] = {"defaults": defaults or {}, "answer": self._answer}
+        return {
+            route: bound_by(self._lender, function, capability, **keywords)
+            for route, function in routes.items()
+        }
 
     def around(self, capability: str | None) -> BoundScope:
         """Return the context for one call of a tool that is guarded, but carries no credential.
@@ -104,9 +122,10 @@ class ToolBinder:
             routes: route name to function.
 
         Raises:
-            ConfigError: when they are not decorated alike.
+            ConfigError: when they are not decorated alike, or something stands before a decoration: a
+                cache there answers before the check is made, and a binding does not reach through it.
         """
-        marks = {capability_of(route) for route in routes.values()}
+        marks = {mark_of(route) for route in routes.values()}
         if len(marks) > 1:
             raise ConfigError(f"tool {shown(name)}: decorate {' and '.join(routes)} alike, or leave one out")
         return next(iter(marks), None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
 from weakref import WeakSet
 
 from remit.capability import Capability
-from remit.errors import ConfigError, shown
+from remit.errors import ConfigError, Denied, shown
 from remit.invocation import Invocation, Tool
 from remit.lender import CredentialSource, Lender, TaskSource
 from remit.names import seconds
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from remit.guard import Guard
     from remit.names import Duration
 
-__all__ = ["bind_tool", "bound_by", "capability_of", "requires_capability"]
+__all__ = ["bind_tool", "bound_by", "capability_of", "mark_of", "requires_capability"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,6 +79,16 @@ def capability_of(tool: object) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def mark_of(function: object) -> str | None:
+    """Return what `capability_of` does.
+
+    Raises:
+        ConfigError: when something else stands before the guard, which nobody could bind.
+    """
+    _is_guarded(function)
+    return capability_of(function)
+
+
 def bind_tool(
     function: Callable[P, R],
     guard: Guard,
@@ -107,38 +118,78 @@ def bind_tool(
     return bound_by(Lender(guard, credential, session=session, task=task), function, capability)
 
 
-def bound_by(lender: Lender, function: Callable[P, R], capability: str | None) -> Callable[P, R]:
-    """Return what `bind_tool` does."""
+def bound_by(
+    lender: Lender,
+    function: Callable[P, R],
+    capability: str | None,
+    *,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    answer: Callable[[Denied], Any] | None = None,
+) -> Callable[P, R]:
+    """Return what `bind_tool` does.
+
+    Args:
+        lender: lends the credential.
+        function: as for `bind_tool`.
+        capability: as for `bind_tool`.
+        defaults: argument name to the default that a framework's schema fills in for it.
+        answer: what a denied call returns; by default it raises.
+    """
     held = capability_of(function) if _is_guarded(function) else None
     if held is not None and capability is not None and held != capability:
         raise ConfigError(f"the tool is guarded for {shown(held)} already, not for {shown(capability)}")
     name = next(name for name in (held, capability, getattr(function, "__name__", "")) if name is not None)
-    inner = function if held is not None else requires_capability(name)(function)
+    inner = function if held is not None else _guarded(function, Capability(name).name, filled=defaults)
+    call: Any = inner if answer is None else _answering(inner, answer)
     scope = lender.scopes(name)
     if inspect.iscoroutinefunction(inner):
 
         async def bound_async(*args: P.args, **kwargs: P.kwargs) -> Any:
             with scope():
-                return await inner(*args, **kwargs)
+                return await call(*args, **kwargs)
 
         return cast("Callable[P, R]", _dressed(bound_async, inner, name, inspect.signature(inner)))
 
-    def bound(*args: P.args, **kwargs: P.kwargs) -> R:
+    def bound(*args: P.args, **kwargs: P.kwargs) -> Any:
         with scope():
-            return inner(*args, **kwargs)
+            return call(*args, **kwargs)
 
     return cast("Callable[P, R]", _dressed(bound, inner, name, inspect.signature(inner)))
 
 
-def _guarded(function: Any, capability: str, fresh: int | None = None) -> Any:
+def _answering(function: Any, answer: Callable[[Denied], Any]) -> Any:
+    """Return a function of the same kind that returns `answer` where the call is denied."""
+
+    async def answered_later(result: Any) -> Any:
+        try:
+            return await result
+        except Denied as denied:
+            return answer(denied)
+
+    def answered(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = function(*args, **kwargs)
+        except Denied as denied:
+            return answer(denied)
+        return answered_later(result) if inspect.iscoroutine(result) else result
+
+    return answered
+
+
+def _guarded(
+    function: Any,
+    capability: str,
+    fresh: int | None = None,
+    filled: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
     rewrap = _REWRAP.get(type(cast("object", function)))
     if rewrap is not None:
-        return rewrap(_guarded(function.__func__, capability, fresh))
+        return rewrap(_guarded(function.__func__, capability, fresh, filled))
     if not callable(function) or isinstance(function, type) or not hasattr(function, "__name__"):
         raise ConfigError(f"only functions can be guarded, not {shown(function)}")
     if _is_guarded(function):
         raise ConfigError(f"{shown(capability)}: the function is guarded already")
-    parameters = Parameters(function)
+    parameters = Parameters(function, filled)
     tool = Tool(function, parameters, capability, fresh)
     return _dressed(_checking(tool), function, capability, parameters.signature)
 
@@ -168,9 +219,9 @@ def _checking(tool: Tool) -> Callable[..., Any]:
 
 
 def _dressed(wrapper: Any, function: Any, capability: str, signature: inspect.Signature) -> Any:
-    """Give `wrapper` the looks of `function`, and no `__wrapped__` through which to reach it."""
-    wrapper.__dict__.update(getattr(function, "__dict__", {}))
-    wrapper.__dict__.pop("__wrapped__", None)
+    """Give `wrapper` the looks of `function`, and nothing through which to reach it."""
+    attributes = getattr(function, "__dict__", {}).items()
+    wrapper.__dict__.update({name: value for name, value in attributes if not _leads_on(value)})
     for name in _KEPT:
         if hasattr(function, name):
             setattr(wrapper, name, getattr(function, name))
@@ -185,6 +236,14 @@ def _dressed(wrapper: Any, function: Any, capability: str, signature: inspect.Si
     return wrapper
 
 
+def _leads_on(value: Any) -> bool:
+    """Tell whether an attribute is or holds a function, such as `__wrapped__`, `retry_with` or `registry`."""
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[object, object]", value).values())
+    held = cast("list[object]", value) if isinstance(value, list | tuple | set | frozenset) else [value]
+    return any(callable(each) and not isinstance(each, type) for each in held)
+
+
 def _is_guarded(function: object) -> bool:
     """Tell whether a call of `function` begins with a check; `__capability__` alone does not say so.
 
@@ -195,10 +254,10 @@ def _is_guarded(function: object) -> bool:
         function = getattr(function, "__func__", function)
         if _is_ours(function):
             return True
-        wrapped = getattr(function, "__wrapped__", None)
+        wrapped = getattr(function, "__wrapped__", function.func if isinstance(function, partial) else None)
         if wrapped is None:
             return False
-        if _is_ours(wrapped):
+        if _is_ours(getattr(wrapped, "__func__", wrapped)):
             raise ConfigError("the tool wraps a guarded function; guard what is outermost")
         function = wrapped
     return False

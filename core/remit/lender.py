@@ -29,7 +29,7 @@ class Lender:
         task: their task.
 
     Raises:
-        ConfigError: when there is no guard or no credential.
+        ConfigError: when there is no guard or no credential, or a session or task is no name.
     """
 
     __slots__ = ("_credential", "_guard", "_session", "_task")
@@ -41,6 +41,9 @@ class Lender:
             raise ConfigError(f"to bind a tool takes a Guard, not {shown(guard)}")
         if not isinstance(credential, Credential) and not callable(credential):
             raise ConfigError(f"to bind a tool takes a Credential, not {shown(credential)}")
+        for name, value in (("session", session), ("task", None if callable(task) else task)):
+            if value is not None and not isinstance(value, str):  # a blank one is denied, as in every check
+                raise ConfigError(f"{name} must be a string, not {shown(value)}")
         self._guard, self._credential, self._session, self._task = guard, credential, session, task
 
     def scope(self, capability: str) -> BoundScope:

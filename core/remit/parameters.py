@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import dataclass, field
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
+from remit.encoding import EncodingError, snapshot
 from remit.errors import ConfigError, shown
 from remit.names import check_name
 
@@ -30,7 +32,7 @@ _INJECTED: Final[Mapping[str, frozenset[str]]] = {
 
 
 _SCALARS: Final = frozenset({str, int, float, bool})
-_MUTABLE: Final = frozenset({list, dict})
+_OTHER: Final = object()
 
 
 class SecretParameter:
@@ -77,12 +79,15 @@ class Parameters:
 
     Args:
         function: the function.
+        filled: parameter name to the default that a framework's schema fills in for it.
 
     Raises:
         ConfigError: when it has no signature, or a secret cannot be filled in by name.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], filled: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):
@@ -116,6 +121,9 @@ class Parameters:
         self._order = [p.name for p in visible if p.kind in in_order]
         self._required = [p.name for p in visible if p.name in self._names and p.default is p.empty]
         self._needed = frozenset(self._required)
+        takes = [name for name in filled if name in self._names or self._extra is not None]
+        self._filled = {name: filled[name] for name in takes if name not in (*self.injected, *self.secrets)}
+        self.defaults |= self._filled
         self._is_plain = not (
             self.injected or self._owner or self._extra or self._rest or self._positional_only or self.secrets
         )
@@ -190,11 +198,15 @@ class Parameters:
         """Take out of what was passed what equals its default."""
         for name in [name for name in taken.passed if name in self.defaults]:
             value, default = taken.passed[name], self.defaults[name]
-            kind = type(cast("object", value))
-            if value is default or (kind is type(default) and kind in _SCALARS and value == default):
+            kind, filled = type(cast("object", value)), name in self._filled
+            if value is default and not filled:
                 del taken.passed[name]
-            elif kind is type(default) and kind in _MUTABLE and not value and not default:
-                taken.injected[name] = taken.passed.pop(name).__class__()  # empty, and nobody else's
+            elif kind is type(default):
+                own = _own_default(value, default)
+                if own is not _OTHER:
+                    del taken.passed[name]
+                    if filled or kind not in _SCALARS:
+                        taken.injected[name] = own
         return taken
 
     def _is_receiver(self, name: str, value: object) -> bool:
@@ -221,8 +233,8 @@ class Parameters:
             secrets: the secrets, by their names in the grant.
         """
         if self._is_plain:
-            return [], {**own, **taken.injected} if taken.injected else own
-        values = {**own, **taken.injected}
+            return [], {**taken.injected, **own} if taken.injected else own
+        values = {**taken.injected, **own}
         values.update({parameter: secrets[name] for parameter, name in self.secrets.items()})
         rest = values.pop(self._rest, None) if self._rest is not None else None
         in_order = self._order if rest else self._positional_only
@@ -231,6 +243,18 @@ class Parameters:
         # A parameter without a name is reached through those before it, at their own defaults if need be.
         positional = [values.pop(n) if n in values else self._fallbacks[n] for n in in_order[:upto]]
         return [*positional, *(rest or ())], values
+
+
+def _own_default(value: object, default: object) -> object:
+    """Return a private copy of a default where `value` of its type says the same in JSON, else `_OTHER`."""
+    if type(value) in _SCALARS:
+        return default if value == default else _OTHER
+    try:
+        (_, given), (copied, form) = snapshot({"": value}), snapshot({"": default})
+        same = json.dumps(given, sort_keys=True) == json.dumps(form, sort_keys=True)  # 1, 1.0 and True differ
+    except EncodingError:  # what has no JSON form is denied later, with the reason
+        return _OTHER
+    return copied[""] if same else _OTHER
 
 
 def is_injected(annotation: Any) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial, wraps
 from threading import Thread
 from typing import Any
 
@@ -88,10 +89,22 @@ def test_routes_that_are_not_decorated_alike_are_refused(routes: dict[str, Any])
         remit.ToolBinder.mark("reader", routes)
 
 
-def test_a_cache_in_front_of_a_guarded_function_is_refused() -> None:
+@wraps(marked)
+def retried(n: int) -> int:
+    return marked(n)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [cache(marked), retried, partial(marked, 1), partial(retried), wraps(retried)(lambda n: n)],
+    ids=["cache", "wraps", "partial", "partial of wraps", "wraps of wraps"],
+)
+def test_what_stands_in_front_of_a_guarded_function_is_refused(function: Any) -> None:
     world = World()
     with pytest.raises(remit.ConfigError, match="guard what is outermost"):
-        remit.ToolBinder(world.guard, world.issue()).bind("reader", {"f": cache(marked)})
+        remit.ToolBinder(world.guard, world.issue()).bind("reader", {"f": function})
+    with pytest.raises(remit.ConfigError, match="guard what is outermost"):
+        remit.ToolBinder.mark("reader", {"f": function})
 
 
 def test_a_tool_without_a_route_is_refused() -> None:
@@ -128,11 +141,24 @@ def test_only_a_guard_and_a_credential_make_a_binder(wrong: Any) -> None:
         remit.bind_tool(read, world.guard, wrong)
 
 
-@pytest.mark.parametrize("capability", ["", " ", {"a": ""}, {"a": "x\ny"}], ids=repr)
+@pytest.mark.parametrize(
+    "capability", ["", " ", {"a": ""}, {"a": "x\ny"}, {"a": None}, {5: "x"}, 5, ["x"]], ids=repr
+)
 def test_a_capability_without_a_name_is_refused(capability: Any) -> None:
     world = World()
     with pytest.raises(remit.ConfigError):
         remit.ToolBinder(world.guard, world.issue(), capability=capability)
+
+
+@pytest.mark.parametrize("name", ["session", "task"])
+@pytest.mark.parametrize("wrong", [5, b"s", ["s"]], ids=repr)
+def test_a_session_or_task_that_is_no_text_is_refused(name: str, wrong: Any) -> None:
+    world = World()
+    settings: dict[str, Any] = {name: wrong}
+    with pytest.raises(remit.ConfigError, match=name):
+        remit.ToolBinder(world.guard, world.issue(), **settings)
+    with pytest.raises(remit.ConfigError, match=name):
+        remit.bind_tool(marked, world.guard, world.issue(), **settings)
 
 
 def test_around_binds_one_capability_and_nothing_where_there_is_none() -> None:
@@ -192,6 +218,79 @@ def test_what_is_asked_in_a_thread_is_what_the_thread_has() -> None:
     thread.start()
     thread.join()
     assert (seen, bound(1)) == (["not_bound"], 1)
+
+
+def test_a_default_of_a_schema_does_not_count_as_passed_and_reaches_the_tool() -> None:
+    world = World()
+    seen: list[dict[str, Any]] = []
+
+    def search(query: str, **rest: Any) -> None:
+        seen.append({"query": query, **rest})
+
+    async def asearch(query: str, limit: int) -> None:
+        seen.append({"query": query, "limit": limit})
+
+    credential = world.issue(
+        remit.Capability("search", query="q"), remit.Capability("few", query="q", limit=10)
+    )
+    binder = remit.ToolBinder(world.guard, credential)
+    defaults: dict[str, Any] = {"limit": 10, "tags": ["new"], "cursor": None}
+    bound = binder.bind("search", {"f": search, "a": asearch}, defaults=defaults)
+    bound["f"](query="q", limit=10, tags=["new"], cursor=None)
+    asyncio.run(bound["a"](query="q", limit=10))
+    assert seen == [{"query": "q", **defaults}, {"query": "q", "limit": 10}]
+    assert seen[0]["tags"] is not defaults["tags"]
+    others: list[dict[str, Any]] = [
+        {"limit": 11},
+        {"limit": True},
+        {"tags": []},
+        {"cursor": "x"},
+        {"more": 1},
+    ]
+    for other in others:
+        assert verdict(partial(bound["f"], query="q", **other)) == "argument_denied"
+    few = binder.bind("few", {"f": search}, defaults=defaults)["f"]
+    few(query="q", limit=10)
+    few(query="q")  # the default is checked where the capability names it, and is what the tool gets
+    assert seen[2:] == [{"query": "q", "limit": 10}] * 2
+    assert len(seen) == 4
+
+
+def test_a_denied_call_returns_what_the_adapter_makes_of_it() -> None:
+    world = World()
+    told: list[remit.Denied] = []
+
+    def answer(denied: remit.Denied) -> str:
+        told.append(denied)
+        return f"no: {denied.code}"
+
+    def later(n: int) -> Any:
+        return aread(n)
+
+    credential = world.issue(remit.Capability("tool:use", n=1))
+    binder = remit.ToolBinder(world.guard, credential, capability={"t": "tool:use"}, answer=answer)
+    bound = binder.bind("t", {"f": read, "a": aread, "l": later})
+    assert (bound["f"](1), bound["f"](2)) == (1, "no: argument_denied")
+    assert asyncio.run(bound["a"](1)) == 1
+    assert asyncio.run(bound["a"](2)) == "no: argument_denied"
+    awaited = bound["l"](1)
+    credential.close()
+    assert asyncio.run(awaited) == "no: credential_closed"
+    assert [denied.code for denied in told] == ["argument_denied"] * 2 + ["credential_closed"]
+    assert inspect.iscoroutinefunction(bound["a"])
+    with pytest.raises(remit.ConfigError, match="answer"):
+        remit.ToolBinder(world.guard, credential, answer="no")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def test_an_error_of_the_tool_is_no_denial() -> None:
+    world = World()
+
+    def fails() -> None:
+        raise LookupError("nothing")
+
+    binder = remit.ToolBinder(world.guard, world.issue("fails"), answer=str)
+    with pytest.raises(LookupError):
+        binder.bind("fails", {"f": fails})["f"]()
 
 
 def test_the_body_of_a_bound_tool_runs_with_nothing_bound() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -198,6 +199,41 @@ def test_an_argument_that_only_equals_its_default_arrives_as_it_was_passed(
 
     with world.guard.acting_as(world.issue()):
         assert repr(tool(value)) == repr(value)
+
+
+class Options(pydantic.BaseModel):
+    deep: bool = False
+    names: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("default", "same", "other"),
+    [
+        (["x"], ["x"], ["y"]),
+        ({"a": [1]}, {"a": [1]}, {"a": [True]}),
+        (Options(), Options(), Options(deep=True)),
+        ((1, "a"), (1, "a"), (1, "b")),
+        (date(2026, 1, 1), date(2026, 1, 1), date(2026, 1, 2)),
+    ],
+    ids=["list", "dict", "model", "tuple", "date"],
+)
+def test_a_default_of_any_type_that_a_framework_fills_in_does_not_count_as_passed(
+    world: World, default: Any, same: Any, other: Any
+) -> None:
+    @guarded
+    def tool(n: int, given: Any = default) -> Any:
+        return given
+
+    with world.guard.acting_as(world.issue(remit.Capability("tool:use", n=1))):
+        for given in (default, same, copy.deepcopy(default)):
+            assert tool(1, given) == default
+        assert verdict(lambda: tool(1, other)) == "argument_denied"
+        if isinstance(default, list):
+            tool(1, ["x"]).append("y")  # a private copy of the default
+            assert tool(1) == ["x"]
+    with world.guard.acting_as(world.issue(remit.Capability("tool:use", n=1, given=remit.Anything()))):
+        assert tool(1, other) == other
+        assert tool(1, same) == default
 
 
 @pytest.mark.parametrize("named", ["a", "b", "c"])

@@ -305,3 +305,21 @@ def test_what_only_looks_like_it_is_an_argument(world: World, annotation: Any) -
     with world.guard.acting_as(world.issue(remit.Capability("tool:use", n=1))):
         assert verdict(lambda: tool(1, "x")) == "argument_denied"
         assert verdict(lambda: tool(1, runtime=object())) == "argument_denied"
+
+
+def test_nothing_that_was_put_on_the_function_leads_to_it(world: World) -> None:
+    def pay(amount: int) -> int:
+        return amount
+
+    kept: dict[str, Any] = {
+        "original": pay,
+        "kinds": {"int": pay},
+        "all": [pay],
+        "retry_with": functools.partial(pay),
+    }
+    pay.__dict__.update(kept, version="2", options={"a": 1}, schema=dict)
+    tool = remit.requires_capability("tool:use")(pay)
+    bound = remit.bind_tool(pay, world.guard, world.issue(), capability="tool:use")
+    for made in (tool, bound):
+        assert not vars(made).keys() & kept.keys()
+        assert (made.version, made.options, made.schema) == ("2", {"a": 1}, dict)  # type: ignore[attr-defined]
