@@ -6,9 +6,10 @@
 3. Within a run nothing else is bound: what CrewAI adds to the tools, such as delegation, inherits nothing.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final
@@ -16,10 +17,11 @@ from typing import Any, Final
 from crewai import Crew, Process, Task
 from crewai.context import get_current_task_id
 from crewai.tools import BaseTool
+from crewai.utilities.string_utils import sanitize_tool_name
 
 import remit
 
-from .tools import carrying, holder_of, like, routes_of
+from .tools import answer, carrying, holder_of, like, routes_of
 
 _RUNS: Final = ("_execute_core", "_aexecute_core")
 _lent: Final[ContextVar[Mapping[Any, remit.Credential]]] = ContextVar("remit_crewai_lent")
@@ -52,13 +54,18 @@ def guard_crew(
     """
     if not isinstance(crew, Crew) or not isinstance(wallet, Mapping):
         raise remit.ConfigError("guard_crew takes a Crew, and a mapping from roles to credentials")
-    owners, held = _owners(crew), {role.strip(): credential for role, credential in wallet.items()}
-    if unknown := held.keys() - {role for _, role in owners}:
-        raise remit.ConfigError(f"the crew has no agent {', '.join(map(repr, sorted(unknown)))}")
+    owners, held = _owners(crew), {str(role).strip(): credential for role, credential in wallet.items()}
+    if (unknown := sorted(held.keys() - {role for _, role in owners})) or len(held) < len(wallet):
+        raise remit.ConfigError(f"the wallet names an agent twice, or one that is not there: {unknown}")
     if any(holder_of(tool) is guard_crew for owner, _ in owners for tool in owner.tools or ()):
         raise remit.ConfigError("the crew, or an agent of it, was bound by guard_crew before")
     lent = [(held.get(role, lambda: None), owner.tools) for owner, role in owners]
     made = [_bound(tools, guard_crew, guard, credential, session=session) for credential, tools in lent]
+    # The crew's cache knows a tool by its name: what one agent's put there would answer for another's.
+    named = [(sanitize_tool_name(tool.name), holder_of(tool)) for tools in made for tool in tools]
+    shared = {name for name, holder in named if holder} & {name for name, holder in named if not holder}
+    if crew.cache and shared:
+        raise remit.ConfigError(f"a cache would answer for guarded tools: guard all of {sorted(shared)}")
     for (owner, _), bound in zip(owners, made, strict=True):  # now that nothing can be refused any more
         owner.tools = bound
     for task in crew.tasks:
@@ -71,9 +78,12 @@ def grant_task(
     guard: remit.Guard,
     credential: remit.Credential,
     *,
-    capabilities: Iterable[str | remit.Capability] | None = None,
+    capabilities: Sequence[str | remit.Capability] | None = None,
+    secrets: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    limits: Mapping[str, remit.Limit] | None = None,
+    ttl: str | float | timedelta | None = None,
+    agent: str | None = None,
     session: str | None = None,
-    **terms: Any,
 ) -> Task:
     """Let the tools of a task run under a grant of their own, whoever runs the task; return the task.
 
@@ -87,8 +97,11 @@ def grant_task(
         guard: what checks each call, and revokes.
         credential: what is delegated from. It must have depth left, and is never used itself.
         capabilities: as for `Credential.delegate`; by default what `credential` has for these tools.
+        secrets: as for `Credential.delegate`.
+        limits: as for `Credential.delegate`.
+        ttl: as for `Credential.delegate`.
+        agent: who the child is for; by default the agent of `credential`.
         session: the session the calls belong to.
-        terms: further arguments of `Guard.task`: `ttl`, `secrets`, `limits`, `agent`.
 
     Raises:
         ConfigError: an argument makes no sense, or no tool can carry the grant.
@@ -100,9 +113,10 @@ def grant_task(
     if not needed:
         raise remit.ConfigError("the task has no tool that is decorated and carries no credential yet")
     own = [each for each in credential.capabilities if each.name in needed]
-    terms["capabilities"] = own if capabilities is None else list(capabilities)
-    trial: dict[str, Any] = {"agent": credential.agent, **terms, "task": "trial"}
-    credential.delegate(**trial).close()  # what cannot be granted is refused now, and not in a run
+    terms: dict[str, Any] = {"secrets": secrets, "limits": limits, "ttl": ttl}
+    terms["agent"] = credential.agent if agent is None else agent
+    terms["capabilities"] = own if capabilities is None else capabilities
+    credential.delegate(**terms, task="trial").close()  # what cannot be granted is refused now, not in a run
     grant = partial(remit.Guard.task, guard, credential, session=session, **terms)
     child, task_id = lambda: _lent.get({}).get(grant), get_current_task_id
     task.tools = _bound(task.tools, grant, guard, child, session=session, task=task_id)
@@ -131,7 +145,7 @@ def _capability(tool: BaseTool) -> str | None:
 
 
 def _bound(tools: Iterable[BaseTool] | None, holder: object, *lender: Any, **bearer: Any) -> list[BaseTool]:
-    binder = remit.ToolBinder(*lender, **bearer)
+    binder = remit.ToolBinder(*lender, **bearer, answer=answer)
     return [carrying(tool, binder, holder) if _capability(tool) else tool for tool in tools or []]
 
 

@@ -3,24 +3,34 @@
 1. The check is in the functions that do the work: every route ends there, on the arguments after validation.
 2. The credential is held by closures: it is in no field, no private attribute, no event and no checkpoint.
 3. A denial is a `ToolFailure`, which no agent retries and which is in no cache.
+4. What is restored from a checkpoint carries no credential: it is denied, or does nothing.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import lru_cache, update_wrapper
-from inspect import iscoroutine, iscoroutinefunction, signature
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, wraps
+from inspect import signature
 from types import FunctionType, MethodType
-from typing import Any, Final, cast
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from crewai.tools import BaseTool, tool
 from crewai.tools.tool_failure import ToolFailure
+from pydantic import BaseModel, computed_field
 
 import remit
 
 _Function = Callable[..., Any]
+_Wrap = Callable[[_Function, str], _Function]
 _METHODS: Final = ("_run", "_arun")
 _ENTRIES: Final = ("run", "arun", "to_structured_tool")
 _holders: Final[WeakKeyDictionary[_Function, object]] = WeakKeyDictionary()
+
+
+class Restored(BaseTool):
+    """What a tool becomes in a checkpoint that only its guard stood before: one that does nothing."""
+
+    def _run(self, **_: Any) -> ToolFailure:
+        return ToolFailure(message="You may not use a tool that was restored.", code="capability_denied")
 
 
 def guard_tools(
@@ -49,7 +59,8 @@ def guard_tools(
     Raises:
         ConfigError: an argument makes no sense, or a tool cannot be guarded or carries a credential already.
     """
-    binder = remit.ToolBinder(guard, credential, capability=capability, session=session, task=task)
+    bearer: dict[str, Any] = {"session": session, "task": task, "answer": answer}
+    binder = remit.ToolBinder(guard, credential, capability=capability, **bearer)
     if not isinstance(tools, Sequence):
         raise remit.ConfigError("tools must be a list")
     binder.check_names(map(_name, tools))
@@ -61,13 +72,17 @@ def carrying(given: BaseTool | _Function, binder: remit.ToolBinder, holder: obje
     name = _name(given)
     if holder_of(given) is not None:
         raise remit.ConfigError(f"tool {name!r} carries a credential already")
-    if isinstance(given, BaseTool) and any(_own(type(given), entry) for entry in _ENTRIES):
+    if isinstance(given, BaseTool) and any(
+        _own(type(given), entry) for entry in ("run", "arun", "to_structured_tool")
+    ):
         raise remit.ConfigError(f"tool {name!r} does its work where no guard can stand")
-    routes = binder.bind(name, routes_of(given), declared=remit.capability_of(given))
-    bound = {route: _answering(function, holder) for route, function in routes.items()}
-    made = cast("BaseTool", given.model_copy() if isinstance(given, BaseTool) else tool(bound["func"]))
-    if methods := tuple(bound.keys() & {*_METHODS}):
-        object.__setattr__(made, "__class__", like(cast("type", type(made)), methods, _forwarding))
+    routes, declared = routes_of(given), remit.capability_of(given)
+    bound = binder.bind(name, routes, declared=declared, defaults=_defaults(given))
+    _holders.update(dict.fromkeys(bound.values(), holder))
+    made: BaseTool = given.model_copy() if isinstance(given, BaseTool) else tool(bound["func"])
+    if methods := tuple(sorted(bound.keys() & {*_METHODS})):
+        restored = Restored if binder.mark(name, routes) is None else None
+        object.__setattr__(made, "__class__", like(made.__class__, methods, _forwarding, restored))
     vars(made).update(bound, cache_function=never_cached)
     return made
 
@@ -92,13 +107,19 @@ def never_cached(_arguments: object = None, _result: object = None) -> bool:
 
 
 @lru_cache(maxsize=256)
-def like(kind: type, names: tuple[str, ...], wrap: Callable[[_Function, str], _Function]) -> type:
-    """Make a class that looks like `kind`, with these methods wrapped, or return one that is such a class."""
+def like(kind: type, names: tuple[str, ...], wrap: _Wrap, restored: type | None = None) -> type:
+    """Make a class that looks like `kind`, with these methods wrapped, or return one that is such a class.
+
+    A checkpoint restores its objects as `kind`, or as `restored`.
+    """
     if "__like__" in vars(kind):
         return kind
-    methods = {name: wrap(getattr(kind, name), name) for name in names}
-    body = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__like__": kind}
-    made: type = type(kind)(kind.__name__, (kind,), {**body, **methods})
+    body: dict[str, Any] = {name: wrap(getattr(kind, name), name) for name in names}
+    body |= {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__like__": kind}
+    if restored is not None:
+        path = f"{restored.__module__}.{restored.__qualname__}"
+        body["tool_type"] = computed_field(return_type=str)(property(lambda _: path))
+    made: type = type(kind)(kind.__name__, (kind,), body)
     kind.__init_subclass__()  # CrewAI registers classes by name, for checkpoints: the original is the one
     return made
 
@@ -107,9 +128,7 @@ def _name(given: object) -> str:
     if isinstance(given, BaseTool):
         return given.name
     if not isinstance(given, FunctionType | MethodType) or not given.__doc__:
-        raise remit.ConfigError(
-            f"a tool of CrewAI or a function with a docstring is needed, not a {type(given).__name__}"
-        )
+        raise remit.ConfigError(f"a {type(given).__name__} is no tool, nor a function with a docstring")
     return given.__name__
 
 
@@ -117,50 +136,25 @@ def _own(kind: type, name: str) -> bool:
     return getattr(getattr(kind, name, None), "__module__", "") != BaseTool.__module__
 
 
-def _answering(function: _Function, holder: object) -> Any:
-    left: dict[str, Any] = {
-        p.name: (type(p.default), p.default) for p in signature(function).parameters.values()
-    }
-
-    def answered(*args: Any, **kwargs: Any) -> Any:
-        # CrewAI passes what the model left out as well: a parameter at its default was not passed.
-        passed = {name: value for name, value in kwargs.items() if (type(value), value) != left.get(name)}
-        try:
-            result = function(*args, **passed)
-        except remit.Denied as denied:
-            return _failure(denied)
-        return _awaited(result) if iscoroutine(result) else result
-
-    async def answered_async(*args: Any, **kwargs: Any) -> Any:
-        return await answered(*args, **kwargs)
-
-    made = _looking_like(function, answered_async if iscoroutinefunction(function) else answered)
-    _holders[made] = holder
-    return made
-
-
-async def _awaited(result: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        return await result
-    except remit.Denied as denied:
-        return _failure(denied)
-
-
-def _failure(denied: remit.Denied) -> ToolFailure:
+def answer(denied: remit.Denied) -> ToolFailure:
+    """Tell an agent of a denial as CrewAI does of a failure that is not to be tried again."""
     return ToolFailure(message=denied.reason, code="capability_denied", details=denied.to_dict())
 
 
-def _looking_like(function: _Function, made: Any) -> Any:
-    update_wrapper(made, function)
-    del made.__wrapped__  # a way around
-    made.__signature__ = signature(function)
-    return made
+def _defaults(given: Any) -> dict[str, Any]:
+    # CrewAI fills in what the model left out; the function itself need not know.
+    fields = getattr(given, "args_schema", BaseModel).model_fields
+    known = {name: field for name, field in fields.items() if field.default_factory in {None, list, dict}}
+    return {n: f.get_default(call_default_factory=True) for n, f in known.items() if not f.is_required()}
 
 
 def _forwarding(method: _Function, name: str) -> Any:
+    @wraps(method)
     def forwarded(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
         if name not in vars(self):
             raise remit.ConfigError(f"tool {self.name!r} was made anew and carries no credential")
         return vars(self)[name](*args, **kwargs)
 
-    return _looking_like(method, forwarded)
+    del forwarded.__wrapped__  # a way around
+    vars(forwarded)["__signature__"] = signature(method)
+    return forwarded

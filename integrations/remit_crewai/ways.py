@@ -31,9 +31,7 @@ def _ways(tool: Any) -> Iterator[tuple[str, Callable[[dict[str, Any]], Any]]]:
     awaited = "_arun" in written or iscoroutinefunction(written.get("func"))
     names = {"run", "_run", *written, *(["arun", "_arun"] if awaited else [])}
     ways: dict[str, Any] = {name: getattr(tool, name) for name in names}
-    ways |= {
-        f"{name} of the class": partial(getattr(tool.__class__, name), tool) for name in names - {"func"}
-    }
+    ways |= {f"{n} of the class": partial(getattr(tool.__class__, n), tool) for n in names - {"func"}}
     ways |= {f"{name} of a copy": getattr(copy(tool), name) for name in names}
     for name, function in {**ways, "to_structured_tool().func": structured.func}.items():
         yield name, partial(_call, function, [])

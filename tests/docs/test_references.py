@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 import remit
-import remit.testing
+import remit.testing  # pyright: ignore[reportUnusedImport] - so that pages may name what is in it
 import remit_autogen
 import remit_crewai
 import remit_langchain

@@ -1,40 +1,13 @@
-"""CrewAI without telemetry and without a network, and with a home of its own."""
+"""CrewAI without a network."""
 
 from __future__ import annotations
 
-import os
 import socket
-import tempfile
-import warnings
 from collections.abc import Iterator
-from importlib import import_module
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-_HOME = tempfile.TemporaryDirectory(prefix="remit-crewai-")
-os.environ.update(  # before CrewAI is imported
-    CREWAI_DISABLE_TELEMETRY="true",
-    CREWAI_TRACING_ENABLED="false",
-    OTEL_SDK_DISABLED="true",
-    XDG_DATA_HOME=_HOME.name,
-)
-with warnings.catch_warnings():  # CrewAI refuses an attribute that Python's import system sets
-    warnings.filterwarnings("ignore", "Cannot set an attribute on 'crewai.rag'", ImportWarning)
-    import_module("crewai")
-_OWN_WARNINGS = (  # of CrewAI about itself
-    "ignore:deprecated$:DeprecationWarning",
-    "ignore:function_calling_llm is deprecated:DeprecationWarning",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            for warning in _OWN_WARNINGS:
-                item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture(autouse=True)

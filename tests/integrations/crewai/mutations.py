@@ -63,19 +63,12 @@ MUTATIONS: Final = (
     Mutation(
         "every error is a denial",
         TOOLS,
-        "            result = function(*args, **passed)\n        except remit.Denied as denied:",
-        "            result = function(*args, **passed)\n        except Exception as error:\n            denied = error if isinstance(error, remit.Denied) else remit.Denied('not_bound', str(error))",
+        "            result = function(*args, **kwargs)\n        except remit.Denied as denied:",
+        "            result = function(*args, **kwargs)\n        except Exception as error:\n            denied = error if isinstance(error, remit.Denied) else remit.Denied('not_bound', str(error))",
     ),
     Mutation("results are cached", TOOLS, ", cache_function=never_cached)", ")"),
     Mutation(
         "what is cached has no name", TOOLS, "cache_function=never_cached", "cache_function=lambda *_: False"
-    ),
-    Mutation("a default counts as passed", TOOLS, "function(*args, **passed)", "function(*args, **kwargs)"),
-    Mutation(
-        "whatever equals a default was left out",
-        TOOLS,
-        "(type(value), value) != left.get(name)",
-        "value != left.get(name, (0, left))[1]",
     ),
     Mutation("func is not guarded", TOOLS, '(*_METHODS, "func")', "_METHODS"),
     Mutation(

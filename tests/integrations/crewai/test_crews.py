@@ -10,7 +10,7 @@ import pytest
 from crewai import Agent, Flow
 from crewai.flow.flow import listen, start
 from crewai.project import CrewBase, agent, crew, task
-from crewai.tools import BaseTool
+from crewai.tools import BaseTool, tool
 
 import remit
 from remit.testing.world import World
@@ -148,7 +148,7 @@ def test_a_role_is_taken_as_it_is_written(world: World) -> None:
 def test_a_role_is_taken_as_it_was_written_after_a_run_as_well(world: World) -> None:
     made = crew_of(agent_of("{title}", [[ACME]], [Desk().trade]))
     made.kickoff(inputs={"title": "Admin"})
-    with pytest.raises(remit.ConfigError, match="no agent 'Admin'"):
+    with pytest.raises(remit.ConfigError, match=r"not there: .*'Admin'"):
         guard_crew(made, world.guard, {"Admin": trader(world)})
     assert (
         codes(guard_crew(made, world.guard, {"{title}": trader(world)}).kickoff(inputs={"title": "x"})) == []
@@ -158,7 +158,7 @@ def test_a_role_is_taken_as_it_was_written_after_a_run_as_well(world: World) -> 
 def test_an_agents_name_of_the_wallet_must_be_in_the_crew(world: World) -> None:
     made = duo(Desk())
     before = [list(each.tools) for each in (*made.agents, *made.tasks)]
-    with pytest.raises(remit.ConfigError, match=r"no agent 'Third'"):
+    with pytest.raises(remit.ConfigError, match=r"not there: .*'Third'"):
         guard_crew(made, world.guard, {**wallet(world), "Third": trader(world)})
     assert [list(each.tools) for each in (*made.agents, *made.tasks)] == before
 
@@ -314,3 +314,25 @@ def test_a_wallet_comes_from_a_policy_file(world: World, tmp_path: Path) -> None
     guard = remit.Guard.from_config(tmp_path / "remit.toml")
     made = guard_crew(duo(Desk()), guard, remit.wallet_from_config(tmp_path / "remit.toml"))
     assert codes(made.kickoff()) == ["capability_missing"] * 2
+
+
+def test_a_tool_without_a_guard_must_not_answer_for_one_with_it_out_of_the_cache(world: World) -> None:
+    desk = Desk()
+    free, held = agent_of("Free", [], [tool(desk.bare)]), agent_of("Held", [], [desk.trade])
+    tasks = [task_of(free), task_of(held)]
+    crew = Team(agents=[free, held], tasks=tasks, cache=True)
+    wallet = {"Held": world.grant("held", TRADES)}
+    with pytest.raises(remit.ConfigError, match="propose_trade"):
+        guard_crew(crew, world.guard, wallet)
+    assert held.tools[0].func is not None
+    crew.cache = False
+    assert guard_crew(crew, world.guard, wallet) is crew
+
+
+@pytest.mark.parametrize("wallet", [{5: None}, {"Held": None, " Held": None}], ids=["no name", "twice"])
+def test_a_wallet_that_makes_no_sense_is_refused(world: World, wallet: dict[Any, Any]) -> None:
+    held = agent_of("Held", [], [Desk().trade])
+    crew = Team(agents=[held], tasks=[task_of(held)])
+    credentials = dict.fromkeys(wallet, world.grant("held", TRADES))
+    with pytest.raises(remit.ConfigError, match="wallet"):
+        guard_crew(crew, world.guard, credentials)

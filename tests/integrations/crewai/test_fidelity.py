@@ -45,11 +45,7 @@ def test_everything_else_of_a_tool_is_kept(world: World) -> None:
     )
     made = guarded(world, original, world.grant("q", QUOTES))
     assert isinstance(made, Quoter)
-    assert (type(made).__name__, type(made).__qualname__, made.tool_type) == (
-        Quoter.__name__,
-        Quoter.__qualname__,
-        original.tool_type,
-    )
+    assert (type(made).__name__, type(made).__qualname__) == (Quoter.__name__, Quoter.__qualname__)
     for field in set(Quoter.model_fields) - {"cache_function"}:
         assert getattr(made, field) == getattr(original, field), field
     assert list(type(made).model_fields) == list(Quoter.model_fields)
@@ -69,6 +65,20 @@ def test_a_tool_of_a_function_is_of_its_class_and_has_its_schema(world: World) -
     assert made.func.__name__ == "propose_trade"
     assert not hasattr(made.func, "__wrapped__")
     assert remit.capability_of(made.func) == "trades:propose"
+
+
+def test_a_class_keeps_its_names_and_its_signatures_wherever_it_is_written(world: World) -> None:
+    class Local(Quoter): ...
+
+    original = Local(desk=Desk())
+    made = guarded(world, original, world.grant("q", QUOTES))
+    assert type(made).__name__ == "Local"
+    for name in ("_run", "_arun"):
+        for new, old in ((made, original), (type(made), Local)):
+            kept, had = (inspect.signature(getattr(each, name)).parameters for each in (new, old))
+            assert [(each.name, each.default) for each in kept.values()] == [
+                (each.name, each.default) for each in had.values()
+            ]
 
 
 def test_the_original_stays_as_it_was(world: World) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import warnings
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from crewai.agents.cache.cache_handler import CacheHandler
@@ -14,7 +14,7 @@ from crewai.hooks.dispatch import InterceptionPoint, register, unregister
 from crewai.tools import BaseTool, tool
 from crewai.tools.base_tool import _TOOL_TYPE_REGISTRY
 from crewai.tools.tool_failure import ToolExecutionFailedError, ToolFailure, ToolFailurePolicy
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 import remit
 from remit.testing.world import World
@@ -28,11 +28,15 @@ from .support import (
     RUNS,
     Desk,
     Quoter,
+    Team,
     agent_of,
     codes,
     crew_of,
     drive,
+    guard_crew,
+    guard_tools,
     guarded,
+    task_of,
     trader,
 )
 
@@ -198,8 +202,9 @@ def test_a_new_tool_of_the_class_carries_nothing_and_does_nothing(world: World) 
 
 
 def test_the_register_of_classes_keeps_the_original(world: World) -> None:
-    made = guarded(world, Desk().quoter())
-    assert _TOOL_TYPE_REGISTRY[made.tool_type] is Quoter
+    original = Desk().quoter()
+    guarded(world, original)
+    assert _TOOL_TYPE_REGISTRY[original.tool_type] is Quoter
 
 
 class Decorated(BaseTool):
@@ -219,6 +224,77 @@ def test_what_is_restored_from_a_checkpoint_carries_nothing(world: World) -> Non
     assert type(restored) is Decorated
     with pytest.raises(remit.Denied, match="not_bound"):
         restored.run()
+
+
+class Pay(BaseTool):
+    name: str = "pay"
+    description: str = "Pays."
+    paid: ClassVar[list[int]] = []
+
+    def _run(self, amount: int) -> str:
+        self.paid.append(amount)
+        return "paid"
+
+
+@pytest.mark.parametrize("how", ["guard_tools", "guard_crew"])
+def test_what_only_its_guard_stood_before_does_nothing_when_it_is_restored(world: World, how: str) -> None:
+    credential = world.grant("payer", remit.Capability("pay", amount=remit.Range(max=10)))
+    original: Any = Pay()
+    if how == "guard_tools":
+        [made] = guard_tools([original], world.guard, credential)
+    else:
+        original = type("Declared", (Pay,), {"__capability__": "pay", "__module__": __name__})()
+        worker = agent_of("Payer", [], [original])
+        guard_crew(Team(agents=[worker], tasks=[task_of(worker)]), world.guard, {"Payer": credential})
+        [made] = worker.tools
+    assert (made.run(amount=10), made.run(amount=11).code) == ("paid", "capability_denied")
+    stored = TypeAdapter(list[BaseTool]).dump_json([made])
+    [restored] = TypeAdapter(list[BaseTool]).validate_json(stored)
+    credential.close()
+    for run in (restored.run, restored.to_structured_tool().func, restored._run):
+        assert run(amount=1_000).code == "capability_denied"
+    assert (restored.name, Pay.paid) == ("pay", [10])
+    Pay.paid.clear()
+
+
+class Searcher(BaseTool):
+    """As the tools of an MCP server are: the schema knows the defaults, the method takes what comes."""
+
+    class _Arguments(BaseModel):
+        query: str
+        limit: int = 10
+        tags: list[str] = Field(default_factory=list)
+        cursor: str | None = None
+
+    name: str = "search"
+    description: str = "Searches."
+    args_schema: type[BaseModel] = _Arguments
+
+    def _run(self, **given: Any) -> str:
+        return repr(sorted(given.items()))
+
+
+class Strict(Searcher):
+    # A method that names what its schema has, as most do.
+    def _run(  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+        self, query: str, limit: int, tags: list[str], cursor: str | None
+    ) -> str:
+        return repr(sorted({"query": query, "limit": limit, "tags": tags, "cursor": cursor}.items()))
+
+
+@pytest.mark.parametrize("kind", [Searcher, Strict])
+def test_the_defaults_of_a_schema_need_not_be_granted_and_reach_the_tool(
+    world: World, kind: type[Searcher]
+) -> None:
+    credential = world.grant("s", remit.Capability("search", query=remit.MaxLength(5)))
+    [made] = guard_tools([kind()], world.guard, credential)
+    for call in (made.run, made.to_structured_tool().invoke):
+        given = {"query": "a"}
+        expected = kind().run(**given)
+        assert (call(**given) if call == made.run else call(given)) == expected
+        other = {"query": "a", "limit": 11}
+        denied: Any = call(**other) if call == made.run else call(other)
+        assert denied.details["argument"] == "limit"
 
 
 def test_a_coroutine_that_a_function_returns_is_denied_as_a_failure(world: World) -> None:
