@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+TIMEOUT: Final = 900
+"""Seconds after which tests are taken to hang, for which an agent that is never answered has its reasons."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,18 @@ class Trial:
         paths = os.pathsep.join(dict.fromkeys(str((folder / source).parent) for source in self.sources))
         environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", "--tb=no"]
-        done = subprocess.run(
-            [*command, str(self.tests)],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*command, str(self.tests)],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=TIMEOUT,
+            )
+        except subprocess.TimeoutExpired:
+            return "(the tests do not end)"
         if done.returncode == 0:
             return None
         failed = re.search(r"^FAILED (\S+)", done.stdout, re.MULTILINE)

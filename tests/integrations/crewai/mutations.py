@@ -38,21 +38,56 @@ GRANTED: Final = (
 REGISTER: Final = "    kind.__init_subclass__()  # CrewAI registers classes by name, for checkpoints: the original is the one\n"
 
 MUTATIONS: Final = (
+    Mutation(
+        "a restored tool is the original",
+        TOOLS,
+        "restored = Restored if binder.mark(name, routes) is None else None",
+        "restored = None",
+    ),
+    Mutation(
+        "the defaults of a schema count as passed",
+        TOOLS,
+        "declared=declared, defaults=_defaults(given))",
+        "declared=declared)",
+    ),
+    Mutation(
+        "an unguarded namesake answers out of the cache",
+        CREWS,
+        "    if crew.cache and shared:\n",
+        "    if not crew and shared:\n",
+    ),
+    Mutation("a role may be in the wallet twice", CREWS, " or len(held) < len(wallet):", ":"),
+    Mutation(
+        "a default of a schema is lost",
+        "core/remit/parameters.py",
+        "                    if filled or kind not in _SCALARS:\n",
+        "                    if kind not in _SCALARS:\n",
+    ),
     # The tools
     Mutation(
         "a denial is raised",
-        TOOLS,
-        "            return _failure(denied)\n        return _awaited",
-        "            raise\n        return _awaited",
+        DECORATOR,
+        "        except Denied as denied:\n            return answer(denied)\n        return answered_later",
+        "        except Denied:\n            raise\n        return answered_later",
     ),
     Mutation(
         "a denial of what is awaited is raised",
-        TOOLS,
-        "        return await result\n    except remit.Denied as denied:\n        return _failure(denied)",
-        "        return await result\n    except remit.Denied as denied:\n        raise denied",
+        DECORATOR,
+        "            return await result\n        except Denied as denied:\n            return answer(denied)",
+        "            return await result\n        except Denied:\n            raise",
     ),
-    Mutation("a denial is mere text", TOOLS, "    return ToolFailure(", "    return str("),
-    Mutation("a denial has another code", TOOLS, 'code="capability_denied"', "code=denied.code"),
+    Mutation(
+        "a denial is mere text",
+        TOOLS,
+        'return ToolFailure(message=denied.reason, code="capability_denied", details=denied.to_dict())',
+        "return str(denied.reason)",
+    ),
+    Mutation(
+        "a denial has another code",
+        TOOLS,
+        'message=denied.reason, code="capability_denied"',
+        "message=denied.reason, code=denied.code",
+    ),
     Mutation("a denial has no details", TOOLS, ", details=denied.to_dict()", ""),
     Mutation(
         "a denial may be tried again",
@@ -62,9 +97,9 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "every error is a denial",
-        TOOLS,
-        "            result = function(*args, **kwargs)\n        except remit.Denied as denied:",
-        "            result = function(*args, **kwargs)\n        except Exception as error:\n            denied = error if isinstance(error, remit.Denied) else remit.Denied('not_bound', str(error))",
+        DECORATOR,
+        "            result = function(*args, **kwargs)\n        except Denied as denied:\n",
+        '            result = function(*args, **kwargs)\n        except Exception as error:\n            denied = error if isinstance(error, Denied) else Denied("not_bound", str(error))\n',
     ),
     Mutation("results are cached", TOOLS, ", cache_function=never_cached)", ")"),
     Mutation(
@@ -80,8 +115,8 @@ MUTATIONS: Final = (
     Mutation(
         "the methods of the class are the original's",
         TOOLS,
-        '        object.__setattr__(made, "__class__", like(cast("type", type(made)), methods, _forwarding))\n',
-        "        del methods\n",
+        '        object.__setattr__(made, "__class__", like(made.__class__, methods, _forwarding, restored))\n',
+        "        del methods, restored\n",
     ),
     Mutation(
         "crewai's own methods are guarded too",
@@ -92,14 +127,14 @@ MUTATIONS: Final = (
     Mutation(
         "a tool with its own run is taken",
         TOOLS,
-        '("run", "arun", "to_structured_tool")',
-        '("arun", "to_structured_tool")',
+        '_ENTRIES: Final = ("run", "arun", "to_structured_tool")',
+        '_ENTRIES: Final = ("arun", "to_structured_tool")',
     ),
     Mutation(
         "a tool with its own structured tool is taken",
         TOOLS,
-        '("run", "arun", "to_structured_tool")',
-        '("run", "arun")',
+        '_ENTRIES: Final = ("run", "arun", "to_structured_tool")',
+        '_ENTRIES: Final = ("run", "arun")',
     ),
     Mutation(
         "a tool may carry two credentials",
@@ -110,12 +145,16 @@ MUTATIONS: Final = (
     Mutation("the original is changed", TOOLS, "given.model_copy() if", "given if"),
     Mutation(
         "a coroutine function is none",
-        TOOLS,
-        "answered_async if iscoroutinefunction(function) else answered",
-        "answered",
+        DECORATOR,
+        "    if inspect.iscoroutinefunction(inner):\n",
+        "    if False:\n",
     ),
-    Mutation("the bare function can be reached", TOOLS, "    del made.__wrapped__  # a way around\n", ""),
-    Mutation("the signature is lost", TOOLS, "    made.__signature__ = signature(function)\n", ""),
+    Mutation(
+        "the bare function can be reached", TOOLS, "    del forwarded.__wrapped__  # a way around\n", ""
+    ),
+    Mutation(
+        "the signature is lost", TOOLS, '    vars(forwarded)["__signature__"] = signature(method)\n', ""
+    ),
     Mutation("the register of classes keeps the guarded class", TOOLS, REGISTER, ""),
     Mutation("the class is not the original's", TOOLS, '"__qualname__": kind.__qualname__, ', ""),
     Mutation(
@@ -138,15 +177,20 @@ MUTATIONS: Final = (
     ),
     Mutation("a function needs no docstring", TOOLS, " or not given.__doc__", ""),
     Mutation("names are not checked", TOOLS, "    binder.check_names(map(_name, tools))\n", ""),
-    Mutation("what a tool declares is not looked at", TOOLS, ", declared=remit.capability_of(given)", ""),
-    Mutation("the capability is not looked at", TOOLS, "capability=capability, session", "session"),
-    Mutation("the session is forgotten", TOOLS, "session=session, task=task)", "task=task)"),
-    Mutation("the task is forgotten", TOOLS, "session=session, task=task)", "session=session)"),
+    Mutation("what a tool declares is not looked at", TOOLS, "declared=declared, ", ""),
+    Mutation(
+        "the capability is not looked at",
+        TOOLS,
+        "guard, credential, capability=capability, **bearer",
+        "guard, credential, **bearer",
+    ),
+    Mutation("the session is forgotten", TOOLS, '{"session": session, "task": task', '{"task": task'),
+    Mutation("the task is forgotten", TOOLS, '{"session": session, "task": task', '{"session": session'),
     Mutation(
         "the credential is kept in an attribute",
         TOOLS,
-        "    _holders[made] = holder\n",
-        "    _holders[made] = holder\n    made.function = function\n",
+        "    vars(made).update(bound, cache_function=never_cached)\n",
+        "    vars(made).update(bound, cache_function=never_cached, kept=binder._lender._credential)\n",
     ),
     # The crew
     Mutation(
@@ -201,8 +245,8 @@ MUTATIONS: Final = (
     Mutation(
         "a name that the crew does not have is let pass",
         CREWS,
-        "    if unknown := held.keys()",
-        "    if unknown := held.keys() - held.keys()",
+        "if (unknown := sorted(held.keys() - {role for _, role in owners})) or",
+        'if (unknown := [""][1:]) or',
     ),
     Mutation(
         "a crew may be bound twice",
@@ -278,14 +322,19 @@ MUTATIONS: Final = (
         "stack.enter_context(grant(task=str(task.id)))",
         "grant(task=str(task.id)).__enter__()",
     ),
-    Mutation("a grant is not tried", CREWS, "    credential.delegate(**trial).close()", "    dict(**trial)"),
-    Mutation("a grant is tried for no task", CREWS, ', **terms, "task": "trial"}', ", **terms}"),
+    Mutation(
+        "a grant is not tried",
+        CREWS,
+        '    credential.delegate(**terms, task="trial").close()',
+        '    dict(**terms, task="trial")',
+    ),
+    Mutation("a grant is tried for no task", CREWS, 'delegate(**terms, task="trial")', "delegate(**terms)"),
     Mutation("a grant is all that the credential has", CREWS, "if each.name in needed]", "if each.name]"),
     Mutation(
         "an empty grant is the default",
         CREWS,
-        "own if capabilities is None else list(capabilities)",
-        "list(capabilities or own)",
+        "own if capabilities is None else capabilities",
+        "capabilities or own",
     ),
     Mutation("a grant may be for no tool", CREWS, "    if not needed:", "    if needed is None:"),
     Mutation(
@@ -294,7 +343,9 @@ MUTATIONS: Final = (
         "    if not isinstance(task, Task) or not isinstance(credential, remit.Credential):",
         "    if task is credential:",
     ),
-    Mutation("the class of a task is another", TOOLS, 'body = {"__module__": kind.__module__, ', "body = {"),
+    Mutation(
+        "the class of a task is another", TOOLS, 'body |= {"__module__": kind.__module__, ', "body |= {"
+    ),
     # The ways
     Mutation(
         "the framework is imported to look at a tool",
