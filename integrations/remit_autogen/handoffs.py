@@ -32,7 +32,8 @@ def allowed_handoffs(
     """
     if not isinstance(guard, remit.Guard) or not isinstance(credential, remit.Credential):
         raise remit.ConfigError("a guard and the credential of the agent are needed")
-    if isinstance(handoffs, str) or not all(isinstance(each, Handoff | str) for each in handoffs):
+    listed = isinstance(handoffs, Sequence) and not isinstance(handoffs, str)
+    if not listed or not all(isinstance(each, Handoff | str) for each in handoffs):
         raise remit.ConfigError("handoffs must be a list of hand-offs and names of targets")
 
     def allowed(target: str) -> bool:

@@ -11,7 +11,8 @@ from contextlib import aclosing
 from copy import copy, deepcopy
 from inspect import Parameter, Signature, signature
 from keyword import iskeyword
-from typing import Any, ClassVar, Final, NoReturn, cast
+from secrets import token_hex
+from typing import Annotated, Any, ClassVar, Final, NoReturn, cast
 
 from autogen_core import CancellationToken
 from autogen_core.tools import BaseStreamTool, BaseTool, FunctionTool
@@ -21,6 +22,8 @@ import remit
 
 Tool = BaseTool[Any, Any]
 Function = Callable[..., Any]
+Around = Annotated[tuple[CancellationToken, set[str]], CancellationToken]
+"""What is around the arguments of a call: AutoGen's token, and which fields were set. It is no argument."""
 _FUNCTION: Final = "_func"
 _METHODS: Final = ("run", "run_stream")
 _ENTRIES: Final = ("run_json", "run_json_stream")
@@ -70,18 +73,20 @@ def guard_tools(
         ConfigError: an argument makes no sense, or a tool cannot be guarded or carries a credential already.
     """
     binder = remit.ToolBinder(guard, credential, capability=capability, session=session, task=task)
-    made = as_tools(tools, binder)
-    return [carrying(tool, binder) for tool in made]
+    return [carrying(tool, binder) for tool in as_tools(tools, binder)]
 
 
 def as_tools(given: Sequence[Any], binder: remit.ToolBinder) -> list[Tool]:
     """Make tools of functions, and refuse with `ConfigError` what is no tool or is there twice."""
     if not isinstance(given, Sequence):
         raise remit.ConfigError("tools must be a list")
+    made: list[Any] = []
     for each in given:
-        if not isinstance(each, _TOOL) and not callable(each):
-            raise remit.ConfigError(f"a {type(each).__name__} is not a tool that can be guarded")
-    made: list[Any] = [t if isinstance(t, _TOOL) else FunctionTool(t, t.__doc__ or "") for t in given]
+        try:
+            made.append(each if isinstance(each, _TOOL) else FunctionTool(each, each.__doc__ or ""))
+        except Exception as error:  # AutoGen raises KeyError, ValueError and others, as it comes upon them
+            name = getattr(each, "__name__", f"a {type(each).__name__}")
+            raise remit.ConfigError(f"{name} is no tool, and AutoGen cannot make one of it") from error
     binder.check_names(tool.name for tool in made)
     return made
 
@@ -117,14 +122,10 @@ def carrying(tool: Tool, binder: remit.ToolBinder) -> Tool:
     def deepcopied(_: Tool, memo: dict[int, Any]) -> Tool:
         return carrying(deepcopy(tool, memo), binder)
 
-    body: dict[str, Any] = {
-        "__module__": kind.__module__,
-        "__qualname__": kind.__qualname__,
-        "__capability__": remit.capability_of(next(iter(bound.values()))),
-        "__copy__": copied,
-        "__deepcopy__": deepcopied,
-    }
-    body |= {name: staticmethod(method) for name, method in methods.items()}
+    body: dict[str, Any] = {name: staticmethod(method) for name, method in methods.items()}
+    body |= {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    body |= {"__copy__": copied, "__deepcopy__": deepcopied}
+    body["__capability__"] = remit.capability_of(next(iter(bound.values())))
     made = cast("Any", type(kind))(kind.__name__, (Carrying, kind), body)
     seen = object.__new__(made)
     seen.__dict__ = vars(tool) | {_FUNCTION: bound[_FUNCTION]} if _FUNCTION in bound else vars(tool)
@@ -135,20 +136,20 @@ def _by_field(tool: Tool, name: str) -> Function:
     """Return a method as a function of the fields of its arguments, so that each field is checked."""
     model, method = tool.args_type(), getattr(tool, name)
 
-    async def run(_cancellation: CancellationToken, /, **fields: Any) -> Any:
-        return await method(model.model_construct(**fields), _cancellation)
+    async def run(around: Around, /, **_fields: Any) -> Any:
+        return await method(model.model_construct(around[1], **_fields), around[0])
 
-    async def run_stream(_cancellation: CancellationToken, /, **fields: Any) -> AsyncGenerator[Any, None]:
-        async with aclosing(method(model.model_construct(**fields), _cancellation)) as items:
+    async def run_stream(around: Around, /, **_fields: Any) -> AsyncGenerator[Any, None]:
+        async with aclosing(method(model.model_construct(around[1], **_fields), around[0])) as items:
             async for item in items:
                 yield item
 
     function: Any = run if name == "run" else run_stream
-    cancellation, rest = signature(function).parameters.values()
+    around, rest = signature(function).parameters.values()
     # A field whose name no parameter can have still reaches the check, as one of the rest.
-    fields = [(n, f) for n, f in model.model_fields.items() if n.isidentifier() and not iskeyword(n)]
-    named = [_parameter(*each) for each in fields]
-    function.__signature__ = Signature([cancellation, *named, rest.replace(name="_rest")])
+    named = [_parameter(n, f) for n, f in model.model_fields.items() if n.isidentifier() and not iskeyword(n)]
+    # An undeclared field may have any name, so the first parameter has one that nobody can guess.
+    function.__signature__ = Signature([around.replace(name=f"_{token_hex(16)}"), *named, rest])
     return cast("Function", function)
 
 
@@ -161,15 +162,17 @@ def _parameter(name: str, field: FieldInfo) -> Parameter:
 
 def _of_model(tool: Tool, name: str, function: Function) -> Function:
     """Return the method again that a function of fields was made of."""
-    model = tool.args_type()
-
-    def fields(args: Any) -> dict[str, Any]:
-        return dict(args if isinstance(args, model) else model.model_validate(args))
-
-    async def run(args: Any, cancellation_token: CancellationToken) -> Any:
-        return await function(cancellation_token, **fields(args))
+    model, parameters = tool.args_type(), signature(function).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
 
     def run_stream(args: Any, cancellation_token: CancellationToken) -> Any:
-        return function(cancellation_token, **fields(args))
+        given = args if isinstance(args, model) else model.model_validate(args)
+        passed = set(given.model_fields_set)
+        # A default that nobody set is left out: the tool takes its own, and sees that it was not set.
+        fields = {n: v for n, v in given if n in passed or defaults.get(n, Parameter.empty) != v}
+        return function((cancellation_token, passed), **fields)
+
+    async def run(args: Any, cancellation_token: CancellationToken) -> Any:
+        return await run_stream(args, cancellation_token)
 
     return run if name == "run" else run_stream

@@ -41,8 +41,7 @@ class CapabilityWorkbench(NotDumped, StaticStreamWorkbench):
         tool_overrides: dict[str, ToolOverride] | None = None,
     ) -> None:
         binder = remit.ToolBinder(guard, credential, session=session, task=task)
-        made = as_tools(tools, binder)
-        super().__init__([_bound(tool, binder) for tool in made], tool_overrides)
+        super().__init__([_bound(tool, binder) for tool in as_tools(tools, binder)], tool_overrides)
 
     async def call_tool(
         self,

@@ -95,7 +95,7 @@ MUTATIONS: Final = (
         ".model_copy()",
     ),
     Mutation(
-        "the overrides are forgotten", WORKBENCH, "for tool in made], tool_overrides)", "for tool in made])"
+        "the overrides are forgotten", WORKBENCH, "(tools, binder)], tool_overrides)", "(tools, binder)])"
     ),
     Mutation("the session is forgotten", WORKBENCH, "session=session", "session=None"),
     Mutation("the task is forgotten", WORKBENCH, "task=task", "task=None"),
@@ -162,8 +162,8 @@ MUTATIONS: Final = (
     Mutation(
         "a method is not replaced",
         TOOLS,
-        "body |= {name: staticmethod(method) for name, method in methods.items()}",
-        "body |= {}",
+        "{name: staticmethod(method) for name, method in methods.items()}",
+        "{}",
     ),
     Mutation(
         "a run is not replaced",
@@ -177,8 +177,8 @@ MUTATIONS: Final = (
         "for name, method in methods.items()}",
         'for name, method in methods.items() if name == "run"}',
     ),
-    Mutation("a copy is of what is there", TOOLS, '        "__copy__": copied,\n', ""),
-    Mutation("a deep copy is of what is there", TOOLS, '        "__deepcopy__": deepcopied,\n', ""),
+    Mutation("a copy is of what is there", TOOLS, '"__copy__": copied, ', ""),
+    Mutation("a deep copy is of what is there", TOOLS, ', "__deepcopy__": deepcopied', ""),
     Mutation("a copy carries nothing", TOOLS, "return carrying(copy(tool), binder)", "return copy(tool)"),
     Mutation(
         "a deep copy carries nothing",
@@ -242,14 +242,14 @@ MUTATIONS: Final = (
     Mutation(
         "a tool does not say its capability",
         TOOLS,
-        '        "__capability__": remit.capability_of(next(iter(bound.values()))),\n',
+        '    body["__capability__"] = remit.capability_of(next(iter(bound.values())))\n',
         "",
     ),
     Mutation(
         "the class is not the original's",
         TOOLS,
-        '        "__qualname__": kind.__qualname__,\n',
-        '        "__module__": __name__,\n',
+        '"__module__": kind.__module__, "__qualname__": kind.__qualname__',
+        '"__module__": __name__',
     ),
     Mutation(
         "the tool is not of the original's class",
@@ -268,12 +268,12 @@ MUTATIONS: Final = (
     Mutation("names are not checked", TOOLS, "    binder.check_names(tool.name for tool in made)\n", ""),
     Mutation("anything is a list", TOOLS, "if not isinstance(given, Sequence):", "if given is None:"),
     Mutation(
-        "anything is a tool",
+        "what AutoGen makes no tool of is AutoGen's error",
         TOOLS,
-        "if not isinstance(each, _TOOL) and not callable(each):",
-        "if each is None:",
+        "except Exception as error:",
+        "except AttributeError as error:",
     ),
-    Mutation("the description is lost", TOOLS, 't.__doc__ or ""', '""'),
+    Mutation("the description is lost", TOOLS, 'each.__doc__ or ""', '""'),
     Mutation(
         "defaults count as passed",
         TOOLS,
@@ -296,38 +296,66 @@ MUTATIONS: Final = (
     Mutation(
         "arguments of another class lose what is more",
         TOOLS,
-        "return dict(args if isinstance(args, model) else model.model_validate(args))",
-        "return {n: getattr(args, n) for n in model.model_fields}",
+        "for n, v in given if",
+        "for n, v in ((n, getattr(given, n)) for n in model.model_fields) if",
     ),
     Mutation(
         "arguments need not be validated",
         TOOLS,
-        "return dict(args if isinstance(args, model) else model.model_validate(args))",
-        "return dict(args)",
+        "given = args if isinstance(args, model) else model.model_validate(args)",
+        "given = args",
+    ),
+    Mutation(
+        "which fields were set is forgotten",
+        TOOLS,
+        "model_construct(around[1], **_fields), around[0])\n\n",
+        "model_construct(**_fields), around[0])\n\n",
+    ),
+    Mutation(
+        "which fields were set is forgotten in a stream",
+        TOOLS,
+        "aclosing(method(model.model_construct(around[1], **_fields), around[0]))",
+        "aclosing(method(model.model_construct(**_fields), around[0]))",
+    ),
+    Mutation(
+        "what was set is the caller's own", TOOLS, "set(given.model_fields_set)", "given.model_fields_set"
+    ),
+    Mutation(
+        "a default that nobody set is passed",
+        TOOLS,
+        " if n in passed or defaults.get(n, Parameter.empty) != v}",
+        "}",
+    ),
+    Mutation("what nobody set is left out", TOOLS, " or defaults.get(n, Parameter.empty) != v}", "}"),
+    Mutation(
+        "the name of what is around a call can be guessed",
+        TOOLS,
+        'f"_{token_hex(16)}"',
+        '"_cancellation"',
     ),
     Mutation(
         "the run of a class gets no token",
         TOOLS,
-        "return await method(model.model_construct(**fields), _cancellation)",
-        "return await method(model.model_construct(**fields), CancellationToken())",
+        "return await method(model.model_construct(around[1], **_fields), around[0])",
+        "return await method(model.model_construct(around[1], **_fields), CancellationToken())",
     ),
     Mutation(
         "the stream of a class gets no token",
         TOOLS,
-        "aclosing(method(model.model_construct(**fields), _cancellation))",
-        "aclosing(method(model.model_construct(**fields), CancellationToken()))",
+        "aclosing(method(model.model_construct(around[1], **_fields), around[0]))",
+        "aclosing(method(model.model_construct(around[1], **_fields), CancellationToken()))",
     ),
     Mutation(
         "the stream of a class is not closed",
         TOOLS,
-        "async with aclosing(method(model.model_construct(**fields), _cancellation)) as items:\n            async for",
-        "items = method(model.model_construct(**fields), _cancellation)\n        if items:\n            async for",
+        "async with aclosing(method(model.model_construct(around[1], **_fields), around[0])) as items:\n            async for",
+        "items = method(model.model_construct(around[1], **_fields), around[0])\n        if items:\n            async for",
     ),
     Mutation(
         "the token is put into the tool",
         TOOLS,
-        '        "__copy__": copied,\n',
-        '        "__copy__": copied,\n        "token": binder._lender._credential.token,\n',
+        '"__copy__": copied, ',
+        '"__copy__": copied, "token": binder._lender._credential.token, ',
     ),
     Mutation(
         "the token is put into the description",
@@ -354,7 +382,8 @@ MUTATIONS: Final = (
     ),
     Mutation("any guard will do", HANDOFFS, "not isinstance(guard, remit.Guard) or ", ""),
     Mutation("any credential will do", HANDOFFS, " or not isinstance(credential, remit.Credential)", ""),
-    Mutation("a name is a list of names", HANDOFFS, "isinstance(handoffs, str) or ", ""),
+    Mutation("a name is a list of names", HANDOFFS, " and not isinstance(handoffs, str)", ""),
+    Mutation("anything is a list of them", HANDOFFS, "isinstance(handoffs, Sequence) and ", ""),
     Mutation(
         "anything is a hand-off",
         HANDOFFS,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Final, get_args
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar, get_args
 
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.base import TaskResult
@@ -16,6 +16,8 @@ from pydantic import BaseModel
 
 import remit
 from scripted_models.team import Call, ScriptedClient, Turn
+
+T = TypeVar("T")
 
 NOW: Final = 1_800_000_000
 ISSUER: Final = "https://auth.acme.example"
@@ -216,6 +218,12 @@ async def drive(runner: Any, how: str = "run", task: Any = "go", **settings: Any
             result = [event async for event in runner.run_stream(task=task, **settings)][-1]
     assert isinstance(result, TaskResult)
     return result
+
+
+async def soon(awaited: Awaitable[T]) -> T:
+    """What is awaited; fails when it does not come."""
+    async with asyncio.timeout(PATIENCE):
+        return await awaited
 
 
 def answers(result: TaskResult) -> list[FunctionExecutionResult]:

@@ -18,7 +18,7 @@ from autogen_core.tools import BaseStreamTool, BaseTool, StaticStreamWorkbench, 
 import remit
 from remit_autogen import CapabilityWorkbench, guard_tools
 
-from .support import PRICE, TRADE, Counted, Desk, Step, Sum, Upto, World, assistant, drive, verdicts
+from .support import PRICE, TRADE, Counted, Desk, Step, Sum, Upto, World, assistant, drive, soon, verdicts
 
 
 def reader(world: World, desk: Desk, **settings: Any) -> Any:
@@ -128,10 +128,30 @@ async def test_a_task_that_goes_on_with_a_tool_of_its_own_is_stopped_by_closing_
     bench = CapabilityWorkbench([leave], world.guard, credential)
     await drive(assistant("a", [[("leave", {})]], workbench=bench))
     steps.release()
-    await went_on.wait()
+    await soon(went_on.wait())
     credential.close()
     steps.release()
     assert await left[0] == [None, "credential_closed"]
+
+
+async def test_a_tool_does_not_lend_its_binding_to_another_of_the_same_capability() -> None:
+    world, desk = World(), Desk()
+    price = desk.aget_price
+
+    @remit.requires_capability("pricing:read")
+    async def ask(symbol: str) -> str:
+        """Ask another tool."""
+        return str(await price(symbol))
+
+    credential = world.grant("a", "pricing:read")
+    tools: list[Any] = [ask, *guard_tools([ask], world.guard, credential)]
+    with world.guard.acting_as(credential):
+        for tool in tools:
+            result = await CapabilityWorkbench([tool], world.guard, credential).call_tool(
+                "ask", {"symbol": "X"}
+            )
+            assert result.to_text().startswith("not_bound:")
+    assert desk.done == []
 
 
 class Says(BaseStreamTool[Step, Counted, Counted]):

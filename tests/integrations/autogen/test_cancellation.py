@@ -13,7 +13,7 @@ from autogen_core.tools import StaticStreamWorkbench
 import remit
 from remit_autogen import CapabilityWorkbench, guard_tools
 
-from .support import PATIENCE, Adder, Numbers, Sum, World
+from .support import Adder, Numbers, Sum, World, soon
 
 
 def benches(world: World, tool: Any, *granted: str) -> list[StaticStreamWorkbench]:
@@ -50,10 +50,10 @@ async def test_a_coroutine_tool_is_cancelled_by_the_token(own: int, streaming: b
 
     token = CancellationToken()
     call = asyncio.ensure_future(ended(benches(world, wait, "wait")[own], "wait", token, streaming=streaming))
-    await started.wait()
+    await soon(started.wait())
     token.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(call, PATIENCE)
+        await soon(call)
     assert stopped == ["cancelled"]
     assert world.decisions == [("a", "wait", None)]
     assert world.outcomes == [("a", "wait")]
@@ -76,7 +76,7 @@ async def test_a_synchronous_tool_is_no_longer_waited_for(own: int) -> None:
     await asyncio.to_thread(started.wait, 20)
     token.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(call, PATIENCE)
+        await soon(call)
     go.set()
     assert await asyncio.to_thread(done.wait, 20)
 
@@ -100,7 +100,7 @@ async def test_a_tool_that_takes_the_token_is_told(own: int) -> None:
     call = asyncio.ensure_future(bench.call_tool("wait", {}, token))
     await asyncio.to_thread(started.wait, 20)
     token.cancel()
-    results = await asyncio.wait_for(asyncio.gather(call, return_exceptions=True), PATIENCE)
+    results = await soon(asyncio.gather(call, return_exceptions=True))
     assert isinstance(results[0], asyncio.CancelledError)
     assert world.decisions == [("a", "wait", None)]
 
@@ -117,10 +117,10 @@ async def test_a_tool_class_is_cancelled_by_the_token() -> None:
     bench = StaticStreamWorkbench(guard_tools([Waits()], world.guard, world.grant("a", "add")))
     token = CancellationToken()
     call = asyncio.ensure_future(bench.call_tool("add", {"first": 1}, token))
-    await started.wait()
+    await soon(started.wait())
     token.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(call, PATIENCE)
+        await soon(call)
     assert world.outcomes == [("a", "add")]
 
 

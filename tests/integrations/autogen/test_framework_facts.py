@@ -35,6 +35,7 @@ from autogen_core.tools import (
 )
 from pydantic import BaseModel
 
+import remit
 from scripted_models.team import Turn
 
 from .support import Counted, Step, Upto, answers, assistant, drive
@@ -256,6 +257,13 @@ def test_what_is_dumped_is_the_source_without_its_decorator() -> None:
     dumped = FunctionTool(guarded, description="").dump_component()
     assert "raise PermissionError" not in dumped.config["source_code"]
     assert "return str(amount)" in dumped.config["source_code"]
+
+
+def test_what_is_dumped_of_what_remit_guards_is_not_the_function() -> None:
+    guarded = remit.requires_capability("add")(add)
+    dumped = FunctionTool(guarded, description="").dump_component()
+    assert "def guarded(" in dumped.config["source_code"]
+    assert "return str(amount)" not in dumped.config["source_code"]
 
 
 async def test_the_function_gets_validated_arguments_and_the_workbench_raw_ones() -> None:

@@ -130,6 +130,20 @@ def test_a_tool_that_is_not_guarded_is_found_to_be_open_in_every_way() -> None:
     assert routes(noting(done)) is None
 
 
+@pytest.mark.parametrize("kind", ["get_price", "aget_price"])
+def test_a_way_is_gone_with_what_is_around_it(kind: str) -> None:
+    world, desk = World(), Desk()
+    ways = routes(FunctionTool(getattr(desk, kind), description=""))
+    assert ways is not None
+    assert {code_of(way, {"symbol": "X"}) for way in ways.values()} == {"not_bound"}
+    with world.guard.acting_as(world.trader()):
+        assert code_of(ways["_func"], {"symbol": "X"}) is None
+        found = code_of(ways["run_json"], {"symbol": "X"})
+    assert found == (
+        None if kind == "aget_price" else "not_bound"
+    )  # AutoGen calls a function in another thread
+
+
 def test_a_wrapper_that_leaves_the_bare_function_behind_is_found_out() -> None:
     done: list[Any] = []
 
@@ -316,6 +330,8 @@ class Loose(BaseModel):
     model_config = ConfigDict(extra="allow")
     kind: str = "a"
     made_up: str = Field(default_factory=lambda: "made up")
+    tags: list[str] = Field(default_factory=list)
+    notes: dict[str, str] = Field(default_factory=dict)
 
 
 class Takes(BaseTool[Loose, Sum]):
@@ -339,7 +355,9 @@ async def test_what_comes_beside_the_fields_is_an_argument_too() -> None:
         await made.run_json({"extra": "other"}, TOKEN)
     with pytest.raises(remit.Denied, match="more"):
         await made.run_json({"extra": "ok", "more": 1}, TOKEN)
-    assert tool.given == [{"kind": "a", "made_up": "made up", "extra": "ok"}]
+    with pytest.raises(remit.Denied, match="tags"):
+        await made.run_json({"extra": "ok", "tags": ["one"]}, TOKEN)
+    assert tool.given == [{"kind": "a", "made_up": "made up", "tags": [], "notes": {}, "extra": "ok"}]
 
 
 async def test_what_a_factory_made_counts_as_passed() -> None:
@@ -360,6 +378,113 @@ async def test_fields_that_are_no_names_are_checked_as_well() -> None:
     with pytest.raises(remit.Denied, match="start-date"):
         await made.run_json({"from": "me", "to": "you", "start-date": "never"}, TOKEN)
     assert tool.given == [{"from": "me", "to": "you", "start-date": "today"}]
+
+
+class Inner(BaseModel):
+    """A part of a query."""
+
+    size: int = 1
+
+
+class Query(BaseModel):
+    """Has defaults of all kinds."""
+
+    words: str
+    limit: int = 10
+    tags: list[str] = Field(default_factory=list)
+    options: dict[str, str] = {"a": "b"}
+    inner: Inner = Inner()
+    weights: dict[int, int] = {1: 2}  # has no form in JSON
+
+
+class Answer(BaseModel):
+    """What was seen of a query: what was set, and the attributes."""
+
+    set: dict[str, Any]
+    all: dict[str, Any]
+
+
+class Queries(BaseTool[Query, Answer]):
+    """Passes on what was set, as a client of a remote service does."""
+
+    def __init__(self) -> None:
+        super().__init__(Query, Answer, "query", "")
+
+    async def run(self, args: Query, cancellation_token: CancellationToken) -> Answer:
+        return Answer(set=args.model_dump(exclude_unset=True), all=args.model_dump())
+
+
+class Listens(BaseStreamTool[Query, Answer, Answer]):
+    """As above, in a stream."""
+
+    def __init__(self) -> None:
+        super().__init__(Query, Answer, "query", "")
+
+    async def run(self, args: Query, cancellation_token: CancellationToken) -> Answer:
+        raise NotImplementedError
+
+    async def run_stream(
+        self, args: Query, cancellation_token: CancellationToken
+    ) -> AsyncGenerator[Answer, None]:
+        yield Answer(set=args.model_dump(exclude_unset=True), all=args.model_dump())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"words": "x"},
+        {"words": "x", "limit": 10},
+        {"words": "x", "limit": 3, "tags": ["t"]},
+        {"words": "x", "tags": [], "options": {"a": "b"}},
+    ],
+)
+@pytest.mark.parametrize(
+    "named", [{}, {"words": "x", "limit": remit.Range(max=10), "tags": remit.Anything()}]
+)
+async def test_a_tool_class_sees_which_fields_were_set(given: dict[str, Any], named: dict[str, Any]) -> None:
+    world = World()
+    credential = world.grant("a", remit.Capability("query", **named))
+    bare = await Queries().run_json(given, TOKEN)
+    assert bare.set == given
+    assert await only(Queries(), world, credential).run_json(given, TOKEN) == bare
+    assert await anext(only(Listens(), world, credential).run_json_stream(given, TOKEN)) == bare
+
+
+async def test_what_was_changed_after_it_was_made_is_checked() -> None:
+    world = World()
+    made = only(Queries(), world, world.grant("a", remit.Capability("query", words=remit.Anything())))
+    changed = Query(words="x")
+    changed.tags.append("secretly")
+    with pytest.raises(remit.Denied, match="tags"):
+        await made.run(changed, TOKEN)
+    changed = Query(words="x")
+    vars(changed)["limit"] = 99
+    with pytest.raises(remit.Denied, match="limit"):
+        await made.run(changed, TOKEN)
+
+
+async def test_who_says_what_was_set_changes_nothing_for_others() -> None:
+    world, given = World(), Query(words="x")
+
+    class Sets(Queries):
+        async def run(self, args: Query, cancellation_token: CancellationToken) -> Answer:
+            args.limit = 3
+            return await super().run(args, cancellation_token)
+
+    made = only(Sets(), world, world.grant("a", "query"))
+    assert (await made.run(given, TOKEN)).set == {"words": "x", "limit": 3}
+    assert given.model_fields_set == {"words"}
+
+
+async def test_an_undeclared_field_may_have_any_name() -> None:
+    world, tool = World(), Takes()
+    names = ["_cancellation", "_fields", "around", "function", "args"]
+    allowed = remit.Capability("takes", made_up=remit.Anything(), **dict.fromkeys(names, "ok"))
+    made = only(tool, world, world.grant("a", allowed))
+    await made.run_json(dict.fromkeys(names, "ok"), TOKEN)
+    assert tool.given[0].items() >= dict.fromkeys(names, "ok").items()
+    with pytest.raises(remit.Denied, match="_cancellation"):
+        await made.run_json(dict.fromkeys(names, "ok") | {"_cancellation": "other"}, TOKEN)
 
 
 class Basket(BaseModel):
@@ -498,7 +623,11 @@ def test_a_tool_that_carries_a_credential_is_refused() -> None:
     [
         ({"tools": Adder()}, "list"),
         ({"tools": {Adder()}}, "list"),
-        ({"tools": ["add"]}, "a str is not a tool"),
+        ({"tools": ["add"]}, "a str is no tool"),
+        ({"tools": [None]}, "a NoneType is no tool"),
+        ({"tools": [lambda query: query]}, "<lambda> is no tool"),
+        ({"tools": [print]}, "print is no tool"),
+        ({"tools": [int]}, "int is no tool"),
         ({"tools": [Adder(), Adder()]}, "each tool once"),
         ({"tools": [Adder(), Adder("b")], "capability": "add"}, "one capability is for one tool"),
         ({"capability": {"other": "x"}}, "tools that are there"),

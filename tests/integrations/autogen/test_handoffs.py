@@ -69,6 +69,7 @@ def test_nothing_comes_of_nothing() -> None:
     [
         ({"handoffs": "billing"}, "list of hand-offs"),
         ({"handoffs": [7]}, "list of hand-offs"),
+        ({"handoffs": None}, "list of hand-offs"),
         ({"guard": None}, "guard"),
         ({"credential": None}, "credential"),
     ],

@@ -356,7 +356,8 @@ async def test_it_starts_stops_and_resets_as_any_workbench() -> None:
     [
         (Adder(), "list"),
         (7, "list"),
-        ([7], "a int is not a tool"),
+        ([7], "a int is no tool"),
+        ([print], "print is no tool"),
         ([Adder(), Adder()], "each tool once"),
     ],
 )
