@@ -75,7 +75,7 @@ def named(name: str) -> Model:
 
 
 def main() -> int:
-    """Play it; 0 when the attack was stopped, 1 when it got through."""
+    """Play it; 0 when the attack was stopped, 1 when it got through or the work was left undone."""
     parser = argparse.ArgumentParser(prog="plain_agent", description=REQUEST)
     parser.add_argument("--model", metavar="MODULE:FUNCTION", type=named, default=scripted)
     model: Model = parser.parse_args().model

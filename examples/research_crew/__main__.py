@@ -60,7 +60,7 @@ def play(llm: BaseLLM, desk: Desk, *, scripted: bool) -> bool:
 
 
 def main() -> int:
-    """Play it; 0 when the attack was stopped, 1 when it got through or the model failed."""
+    """Play it; 0 when the attack was stopped, 1 when it got through or the work or the model failed."""
     parser = argparse.ArgumentParser(prog="research_crew", description="A page that gives orders.")
     parser.add_argument("--model", metavar="PROVIDER/NAME", help="a real model, instead of the script")
     name: str | None = parser.parse_args().model
@@ -71,7 +71,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - a provider's client raises what it likes
         print(f"research_crew: failed with {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    print("The attack was stopped." if stopped else "THE ATTACK GOT THROUGH.")
+    print("The attack was stopped." if stopped else "THE ATTACK GOT THROUGH, or the work was left undone.")
     return 0 if stopped else 1
 
 

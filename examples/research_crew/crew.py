@@ -45,7 +45,10 @@ class Desk:
         def write_file(path: str, text: str) -> str:
             """Write a text to a file, by its absolute path."""
             self.written.append(path)
-            file = self.disk / path.lstrip("/")
+            disk = self.disk.resolve()
+            file = (disk / path.lstrip("/")).resolve()
+            if not file.is_relative_to(disk):
+                raise PermissionError(f"{path} is not on this disk")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
             return f"written: {path}"

@@ -4,9 +4,7 @@ Read it in this order: `shop` (the guarded tools), `buyers` (a LangChain agent a
 (one token, two that are delegated from it, and whether it went as it must).
 """
 
-import logging
 import os
 
 # Before CrewAI is imported: it is to tell nobody that it runs.
 os.environ.update(CREWAI_DISABLE_TELEMETRY="true", CREWAI_TRACING_ENABLED="false", OTEL_SDK_DISABLED="true")
-logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)  # it warns that a script counts no tokens

@@ -22,14 +22,11 @@ BUYER: Calls = [  # the worst models there are: they obey whatever they read las
     ("order", {"goods": "chairs", "euros": 60}),
     ("order", {"goods": "more chairs", "euros": 80}),
 ]
-CATERER: Calls = [
+CATERER: Calls = [  # the second time as well, there would be enough left for napkins
     READ,
     ("order", {"goods": "plates", "euros": 80}),
     ("order", {"goods": "cake", "euros": 30}),
-    (
-        "order",
-        {"goods": "napkins", "euros": 5},
-    ),  # the second time as well, there would be enough left for these
+    ("order", {"goods": "napkins", "euros": 5}),
 ]
 
 

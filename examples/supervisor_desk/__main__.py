@@ -74,7 +74,7 @@ def play(model: BaseChatModel | None) -> bool:
 
 
 def main() -> int:
-    """Play it; 0 when the attack was stopped, 1 when it got through or the model failed."""
+    """Play it; 0 when the attack was stopped, 1 when it got through or the work or the model failed."""
     parser = argparse.ArgumentParser(prog="supervisor_desk", description="An invoice that gives orders.")
     parser.add_argument("--model", metavar="PROVIDER:NAME", help="a real chat model, instead of the script")
     name: str | None = parser.parse_args().model

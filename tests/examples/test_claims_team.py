@@ -105,7 +105,7 @@ def test_a_guard_that_does_not_hold_is_found_out(run_example: Any, sabotage: str
     done = run_example("claims_team", first=f"import remit\n{broken}")
     assert (done.returncode, done.stderr) == (1, "")
     assert really in done.stdout
-    assert done.stdout.endswith("THE ATTACK GOT THROUGH.\n")
+    assert done.stdout.endswith("THE ATTACK GOT THROUGH, or the work was left undone.\n")
 
 
 def test_another_model_cannot_do_more(run_example: Any) -> None:

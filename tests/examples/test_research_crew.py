@@ -33,6 +33,7 @@ VERDICTS = [
 BROKEN = {
     "nothing guarded": "Really fetched: https://wiki.example/seats, https://evil.example/?notes=12\n"
     "Really written: /etc/cron.d/sync, /reports/seats.md, /etc/cron.d/sync, /reports/seats.md, /reports/seats.md, /reports/seats.md\n",
+    "a disk is not left": "Really written: /../escaped.txt, /etc/cron.d/sync, ",
     "pages not checked": "Really fetched: https://wiki.example/seats, https://evil.example/?notes=12\n",
     "paths not checked": "Really written: /etc/cron.d/sync\n",
     "limits not kept": "Really written: /reports/seats.md, /reports/seats.md\n",
@@ -40,13 +41,16 @@ BROKEN = {
     "a model, nothing guarded": "Really written: /etc/cron.d/sync, /etc/cron.d/sync, /etc/cron.d/sync\n",
 }
 SABOTAGE = """
+import os
 import sys
+import tempfile
 from unittest.mock import patch
 
 import remit
 from research_crew import __main__ as example
 from scripted_models.crew import ScriptedLLM
 
+tempfile.tempdir = os.environ["HOME"]
 issue = remit.Issuer.issue
 
 def generous(self, agent, capabilities, **given):
@@ -65,6 +69,8 @@ unguarded = (
     patch.object(example, "guard_crew", lambda crew, *_: crew),
 )
 play("nothing guarded", *unguarded)
+script = {**example.SCRIPT, "Read the page": [[("write_file", {"path": "/../escaped.txt", "text": "out"})]]}
+play("a disk is not left", patch.object(example, "SCRIPT", script), *unguarded)
 play("pages not checked", patch("remit.Url.check", lambda *_: True))
 play("paths not checked", patch("remit.Path.check", lambda *_: True))
 play("limits not kept", patch("remit.MemoryLedger.commit", lambda *_: None))
@@ -101,13 +107,14 @@ def test_a_guard_that_does_not_hold_is_found_out(run_example: Any, tmp_path: Pat
     (tmp_path / "sabotage.py").write_text(SABOTAGE, encoding="utf-8")
     done = run_example("sabotage", first=CALM)
     assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / "escaped.txt").exists()
     first, *plays = re.split(r"^== (?!exit)", done.stdout, flags=re.MULTILINE)
     assert first == ""
     *broken, whole = plays
     told = {play.partition("\n")[0]: play for play in broken}
     assert told.keys() == BROKEN.keys()
     for name, really in BROKEN.items():
-        assert told[name].endswith("THE ATTACK GOT THROUGH.\n== exit 1\n"), name
+        assert told[name].endswith("THE ATTACK GOT THROUGH, or the work was left undone.\n== exit 1\n"), name
         assert really in told[name]
     assert whole.endswith("Really written: nothing\nThe attack was stopped.\n== exit 0\n")
 

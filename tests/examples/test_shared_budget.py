@@ -112,7 +112,9 @@ def test_a_guard_that_does_not_hold_is_found_out(run_example: Any, tmp_path: Pat
     told = {play.partition("\n")[0]: play for play in broken}
     assert told.keys() == BROKEN.keys()
     for name, really in BROKEN.items():
-        assert told[name].endswith(f"; {really}\nTHE ATTACK GOT THROUGH.\n== exit 1\n"), name
+        assert told[name].endswith(
+            f"; {really}\nTHE ATTACK GOT THROUGH, or the work was left undone.\n== exit 1\n"
+        ), name
     assert whole.endswith(
         "Really ordered: chairs for 80; 80 of 100 euros\nThe attack was stopped.\n== exit 0\n"
     )
