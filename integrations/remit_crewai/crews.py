@@ -117,7 +117,7 @@ def grant_task(
     terms["agent"] = credential.agent if agent is None else agent
     terms["capabilities"] = own if capabilities is None else capabilities
     credential.delegate(**terms, task="trial").close()  # what cannot be granted is refused now, not in a run
-    grant = partial(remit.Guard.task, guard, credential, session=session, **terms)
+    grant = partial(remit.Guard.task, guard, credential, **terms)
     child, task_id = lambda: _lent.get({}).get(grant), get_current_task_id
     task.tools = _bound(task.tools, grant, guard, child, session=session, task=task_id)
     object.__setattr__(task, "__class__", like(type(task), _RUNS, _begun_anew))
@@ -127,7 +127,7 @@ def grant_task(
 def _owners(crew: Crew) -> list[tuple[Any, str]]:
     # Who has tools, and the role of the agent that uses them.
     hierarchical = crew.process is Process.hierarchical
-    agents = [*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent]
+    agents = [*crew.agents, *(task.agent for task in crew.tasks)]
     distinct = {id(agent): (agent, _role(agent)) for agent in agents if agent}
     tasks = [(task, _role(crew.manager_agent if hierarchical else task.agent)) for task in crew.tasks]
     return [*distinct.values(), *tasks]

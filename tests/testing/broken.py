@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
@@ -28,7 +30,7 @@ def bare_of(function: Callable[..., Any]) -> Callable[..., Any]:
         if "tool" in inside:
             bare: Callable[..., Any] = inside["tool"].function
             return bare
-        function = inside.get("inner", function)
+        function = inside.get("call", inside.get("inner", function))
     return function
 
 
@@ -191,6 +193,55 @@ def decides_at_the_start(agent: toy.Agent, guard: remit.Guard, credential: remit
             tool.function = bare_of(tool.function)
 
 
+def shows_the_token_in_results(agent: toy.Agent, guard: remit.Guard, credential: remit.Credential) -> None:
+    def change(function: Callable[..., Any]) -> Callable[..., Any]:
+        def told(**given: Any) -> Any:
+            return f"{function(**given)} {credential.token}"
+
+        return function if inspect.iscoroutinefunction(function) else told
+
+    around_each_function(agent, change)
+
+
+def shows_the_token_in_denials(agent: toy.Agent, guard: remit.Guard, credential: remit.Credential) -> None:
+    agent.on_error = lambda error: toy.Reply(f"{error} {credential.token}", getattr(error, "code", None))
+
+
+def keeps_the_credential_as_text(agent: toy.Agent, guard: remit.Guard, credential: remit.Credential) -> None:
+    agent.state = {"credential": credential.to_json()}  # type: ignore[attr-defined]
+
+
+def shows_tracebacks(agent: toy.Agent, guard: remit.Guard, credential: remit.Credential) -> None:
+    def shown(error: Exception) -> toy.Reply:
+        told = "".join(traceback.format_exception(error))
+        return toy.Reply(told, getattr(error, "code", None))
+
+    agent.on_error = shown
+
+
+def hides_errors(agent: toy.Agent, guard: remit.Guard, credential: remit.Credential) -> None:
+    agent.on_error = lambda error: toy.shown(error) or toy.Reply("done")
+
+
+def calls_errors_denials(agent: toy.Agent, guard: remit.Guard, credential: remit.Credential) -> None:
+    agent.on_error = lambda error: toy.shown(error) or toy.Reply(str(error), "argument_denied")
+
+
+def opens_when_the_guard_fails(agent: toy.Agent, guard: remit.Guard, credential: remit.Credential) -> None:
+    def change(function: Callable[..., Any]) -> Callable[..., Any]:
+        def opened(**given: Any) -> Any:
+            try:
+                return function(**given)
+            except remit.Denied as denied:
+                if denied.code.endswith("_unavailable"):
+                    return bare_of(function)(**given)
+                raise
+
+        return function if inspect.iscoroutinefunction(function) else opened
+
+    around_each_function(agent, change)
+
+
 def guards_all_tools(agent: toy.Agent, guard: remit.Guard, credential: remit.Credential) -> None:
     for tool in agent.tools:
         if remit.capability_of(tool.function) is None:
@@ -218,6 +269,18 @@ def keeps_what_it_wraps(
     tool.function.__wrapped__ = bare_of(function)  # type: ignore[attr-defined]
     tool.function.__signature__ = inspect.signature(tool.function, follow_wrapped=False)  # type: ignore[attr-defined]
     return tool
+
+
+def holds(holder: Callable[[Callable[..., Any]], Any]) -> Making:
+    """Make tools that hold the bare function in something."""
+
+    def made(
+        tool: toy.Tool, function: Callable[..., Any], guard: remit.Guard, credential: remit.Credential
+    ) -> toy.Tool:
+        tool.meta = holder(bare_of(tool.function))  # type: ignore[attr-defined]
+        return tool
+
+    return made
 
 
 class Forgetful(toy.Tool):
@@ -323,11 +386,28 @@ BINDINGS: Final[Mapping[Binding, str | tuple[str, ...]]] = {
         "test_a_token_that_is_revoked_in_mid_run_is_denied",
         "test_a_token_that_expires_in_mid_run_is_denied",
     ),
+    shows_the_token_in_results: "test_the_model_is_told_no_token_no_key_and_no_secret",
+    shows_the_token_in_denials: "test_the_model_is_told_no_token_no_key_and_no_secret",
+    keeps_the_credential_as_text: "test_the_model_is_told_no_token_no_key_and_no_secret",
+    shows_tracebacks: "test_a_denial_tells_nothing_of_how_it_came_about",
+    hides_errors: "test_an_error_of_a_tool_is_no_result",
+    calls_errors_denials: "test_an_error_of_a_tool_is_no_result",
+    opens_when_the_guard_fails: "test_a_guard_that_cannot_decide_denies",
     guards_all_tools: "test_a_tool_without_a_capability_is_untouched",
 }
 MAKINGS: Final[Mapping[str, tuple[Making, str | tuple[str, ...]]]] = {
     "keeps the bare function": (keeps_the_bare_function, "test_no_route_goes_around_the_check"),
     "keeps what it wraps": (keeps_what_it_wraps, "test_nothing_leads_to_the_bare_function"),
+    "keeps the bare function in a table": (
+        holds(lambda f: {"fn": f}),
+        "test_nothing_leads_to_the_bare_function",
+    ),
+    "keeps the bare function in a list": (holds(lambda f: [f]), "test_nothing_leads_to_the_bare_function"),
+    "keeps the bare function in a partial": (
+        holds(functools.partial),
+        "test_nothing_leads_to_the_bare_function",
+    ),
+    "keeps the tool of the bare function": (holds(toy.Tool), "test_nothing_leads_to_the_bare_function"),
     "forgets the guard in copies": (made_as(Forgetful), "test_a_copy_is_no_way_around"),
     "shows the secret's parameter": (made_as(Shown), "test_a_secret_is_no_parameter"),
     "loses the types": (made_as(Alike), "test_the_schema_is_the_functions_own"),

@@ -208,7 +208,6 @@ HOLES: dict[str, tuple[Callable[..., Any], str, str]] = {
     "a cache outside": (functools.lru_cache(guarded(plain)), "guarded", "a cache answers before the guard"),
     "a cache without arguments": (functools.cache(guarded(nothing)), "guarded", "a cache answers before"),
     "a decorator outside": (wrapped(guarded(plain)), "guarded", "its outermost function is not the guard"),
-    "a partial": (functools.partial(guarded(plain)), "guarded", "its outermost function is not the guard"),
     "__wrapped__ put back": (pointing_inside(plain), "the bare function", "can be had without its guard"),
 }
 

@@ -183,6 +183,7 @@ class KeepingTool(toy.Tool):
 
 def test_a_cache_in_a_tool_of_a_framework_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("remit.testing.bypass.target.routes_of", toy.routes)
+    monkeypatch.setattr("remit.testing.bypass.functions.of_frameworks", lambda: frozenset({"tests"}))
     assert found(toy.Tool(marked(read)), package="shop") == {}
     said = found(KeepingTool(marked(read)), package="shop")
     assert set(said) == {"a cache"}

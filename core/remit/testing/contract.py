@@ -5,13 +5,18 @@ from __future__ import annotations
 from remit.testing.decisions import CallsAreDecided
 from remit.testing.nesting import NobodyElsesAuthority
 from remit.testing.sharing import NothingIsServedToOthers
+from remit.testing.telling import OnlyWhatIsMeantIsTold
 from remit.testing.tools import ToolsCarryTheirCredential
 
 __all__ = ["AdapterContract"]
 
 
 class AdapterContract(
-    CallsAreDecided, NobodyElsesAuthority, NothingIsServedToOthers, ToolsCarryTheirCredential
+    CallsAreDecided,
+    NobodyElsesAuthority,
+    NothingIsServedToOthers,
+    OnlyWhatIsMeantIsTold,
+    ToolsCarryTheirCredential,
 ):
     """Tests that any adapter must pass; inherit, tell it how your framework is driven, and run pytest.
 

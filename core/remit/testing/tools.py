@@ -7,8 +7,9 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType
-from typing import Any, Final
+from functools import partial
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final, cast
 
 import remit
 from remit.testing.adapter import Adapter, Route
@@ -17,9 +18,10 @@ from remit.testing.records import ARCHIVE, READ, WRITE, Records
 from remit.testing.say import must
 from remit.testing.world import World
 
-__all__ = ["ToolsCarryTheirCredential"]
+__all__ = ["ToolsCarryTheirCredential", "private_key"]
 
 _DEPTH: Final = 6
+_PLAIN: Final = (str, bytes, int, float, type, ModuleType)
 
 
 class ToolsCarryTheirCredential(Adapter):
@@ -176,7 +178,7 @@ class ToolsCarryTheirCredential(Adapter):
     def test_neither_token_nor_key_is_in_a_tool(self) -> None:
         world, records = World(secrets={"ARCHIVE_KEY": "swordfish-41"}), Records()
         credential = world.grant("archivist", ARCHIVE, secrets=["ARCHIVE_KEY"])
-        hidden = {"token": credential.token, "key": _private_key(credential), "secret": "swordfish-41"}
+        hidden = {"token": credential.token, "key": private_key(credential), "secret": "swordfish-41"}
         tool = self.guarded(records.archive(), world.guard, credential)
         shown = {
             "repr": repr(tool),
@@ -230,7 +232,8 @@ def _copies(tool: Any) -> Iterator[tuple[str, Any]]:
             continue
 
 
-def _private_key(credential: remit.Credential) -> str:
+def private_key(credential: remit.Credential) -> str:
+    """Return the private part of the key that a credential is held with."""
     key: str = json.loads(credential.to_json())["holder_key"]["d"]
     return key
 
@@ -245,14 +248,49 @@ def _attributes(thing: object) -> Iterator[tuple[str, object]]:
 
 
 def _code_within(tool: object) -> Iterator[tuple[str, CodeType]]:
-    """Yield the code of every function that can be had from a tool without looking into closures."""
-    for name, value in _attributes(tool):
-        path, function = f".{name}", value
-        for _ in range(_DEPTH):
-            function = getattr(function, "__func__", function)
-            code = getattr(function, "__code__", None)
-            if isinstance(code, CodeType):
-                yield path, code
-            if (inner := getattr(function, "__wrapped__", None)) is None:
-                break
-            path, function = f"{path}.__wrapped__", inner
+    """Yield the code of every function that can be had from a tool without looking into closures.
+
+    What is in containers, partials and objects that the tool holds can be had as well.
+    """
+    waiting: list[tuple[str, object, int]] = [
+        (f".{name}", held, 1)
+        for name, held in _attributes(tool)
+        if not name.startswith("__pydantic_")  # its own machinery, which may raise when it is looked at
+    ]
+    seen: set[int] = set()
+    while waiting:
+        path, value, depth = waiting.pop(0)
+        value = _had(value, "__func__") or value
+        if id(value) in seen or isinstance(value, _PLAIN):
+            continue
+        seen.add(id(value))
+        code = _had(value, "__code__")
+        if isinstance(code, CodeType):
+            yield path, code
+        waiting += [(f"{path}{step}", each, depth + 1) for step, each in _held(value, depth)]
+
+
+def _held(value: Any, depth: int) -> Iterator[tuple[str, object]]:
+    """Yield what can be had from something that a tool holds."""
+    if (wrapped := _had(value, "__wrapped__")) is not None:
+        yield ".__wrapped__", wrapped
+    if depth > _DEPTH:
+        return
+    if isinstance(value, Mapping):
+        yield from (
+            (f"[{name!r}]", each) for name, each in list(cast("Mapping[object, object]", value).items())
+        )
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"[{number}]", each) for number, each in enumerate(cast("list[object]", value)))
+    elif isinstance(value, partial):
+        yield ".func", value.func
+    elif depth == 1 or isinstance(value, FunctionType):
+        attributes: dict[str, object] = _had(value, "__dict__") or {}
+        yield from ((f".{name}", each) for name, each in list(attributes.items()))
+
+
+def _had(thing: object, name: str) -> Any:
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # noqa: BLE001 - a stand-in of a framework may raise anything when it is looked at
+        return None

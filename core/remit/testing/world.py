@@ -15,6 +15,7 @@ from remit.testing.clock import FrozenClock
 if TYPE_CHECKING:
     from remit.capability import Capability
     from remit.credential import Credential
+    from remit.ledger import Ledger
     from remit.secrets.reference import Reference
 
 __all__ = ["World"]
@@ -44,6 +45,8 @@ class World:
         issuer: the issuer's URI.
         secrets: the values of secrets by name; there are none by default.
         record_arguments: as for `Guard`.
+        ledger: the guard's ledger; by default one in memory.
+        audit: the guard's audit trail; by default one in memory.
     """
 
     clock: FrozenClock
@@ -57,14 +60,16 @@ class World:
         issuer: str = _ISSUER,
         secrets: Mapping[str, str] | None = None,
         record_arguments: Mapping[str, Collection[str]] | None = None,
+        ledger: Ledger | None = None,
+        audit: RecordingAudit | None = None,
     ) -> None:
         values = dict(secrets or {})
         self.clock = FrozenClock()
-        self.audit = RecordingAudit()
+        self.audit = RecordingAudit() if audit is None else audit
         self.issuer = Issuer.generate(issuer, clock=self.clock)
         self.guard = Guard(
             trust=[self.issuer.anchor],
-            ledger=MemoryLedger(),
+            ledger=MemoryLedger() if ledger is None else ledger,
             audit=self.audit,
             clock=self.clock,
             secrets=Secrets({name: f"test://{name}" for name in values}, backends={"test": _Values(values)}),

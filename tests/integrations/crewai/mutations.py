@@ -186,12 +186,6 @@ MUTATIONS: Final = (
     ),
     Mutation("the session is forgotten", TOOLS, '{"session": session, "task": task', '{"task": task'),
     Mutation("the task is forgotten", TOOLS, '{"session": session, "task": task', '{"session": session'),
-    Mutation(
-        "the credential is kept in an attribute",
-        TOOLS,
-        "    vars(made).update(bound, cache_function=never_cached)\n",
-        "    vars(made).update(bound, cache_function=never_cached, kept=binder._lender._credential)\n",
-    ),
     # The crew
     Mutation(
         "the tools of agents are not bound",
@@ -210,12 +204,6 @@ MUTATIONS: Final = (
         CREWS,
         "[*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent]",
         "[*crew.agents, crew.manager_agent]",
-    ),
-    Mutation(
-        "the manager is left out",
-        CREWS,
-        "for task in crew.tasks), crew.manager_agent]",
-        "for task in crew.tasks)]",
     ),
     Mutation(
         "in a hierarchy the tools of tasks are the workers'",
@@ -309,12 +297,6 @@ MUTATIONS: Final = (
     ),
     Mutation("a child is for any run", CREWS, "grant(task=str(task.id))", 'grant(task="trial")'),
     Mutation("the task of a call is not said", CREWS, "session=session, task=task_id)", "session=session)"),
-    Mutation(
-        "the session of a grant is forgotten",
-        CREWS,
-        "guard, credential, session=session, **terms)",
-        "guard, credential, **terms)",
-    ),
     Mutation("the parent is lent itself", CREWS, "lambda: _lent.get({}).get(grant)", "credential"),
     Mutation(
         "a child is neither closed nor revoked",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 import remit
@@ -40,13 +41,19 @@ def attacks_on(target: Target) -> dict[str, Attack]:
     Where nothing guards the tool, or no arguments can be made for it, the one attack says so.
     """
     trial = Trial(target)
+    named: Mapping[str, Any] = {}
+    routes: Mapping[str, Route] = {}
     found = list(_unguarded(target))
     if found:
         return {"guarded": lambda: iter(found)}
     try:
         named, routes = target.arguments, target.routes
+        refused = trial.refused(target)
     except ConfigError as error:
-        finding = _unknown(target, error)
+        what = "it cannot be tried" if is_function(target.tool) else "its routes are not known"
+        refused = f"{what}: {error}"
+    if refused is not None:
+        finding = Finding(target.name, "any route", refused, "Until then nothing is known of it")
         return {"guarded": lambda: iter(()), "every route": lambda: iter([finding])}
     attacks: dict[str, Callable[[Trial], Iterator[Finding]]] = {**_ALWAYS}
     if any(isinstance(value, list | dict) for value in named.values()):
@@ -62,14 +69,10 @@ def attacks_on(target: Target) -> dict[str, Attack]:
 def _of(attack: Callable[[Trial], Iterator[Finding]], trial: Trial) -> Attack:
     def attacked() -> Iterator[Finding]:
         with trial.standing.in_place():
-            yield from attack(trial)
+            if attack is _nothing_bound or trial.answered is None:
+                yield from attack(trial)
 
     return attacked
-
-
-def _unknown(target: Target, error: ConfigError) -> Finding:
-    what = "it cannot be tried" if is_function(target.tool) else "its routes are not known"
-    return Finding(target.name, "any route", f"{what}: {error}", "Until then nothing is known of it")
 
 
 # ── without a credential ────────────────────────────────────────────────────────────────────────────────────
@@ -81,7 +84,7 @@ def _unguarded(target: Target) -> Iterator[Finding]:
             "nothing guards it" if said is None else "it says __capability__, but nothing checks a call"
         )
         yield Finding(target.name, "a call", happened, _DECORATE.replace("Guard it as well", "Guard it"))
-    elif is_function(tool) and not is_guarded(getattr(tool, "__func__", tool)):
+    elif is_function(tool) and not is_guarded(_of_partial(tool)):
         kept = hasattr(tool, "cache_clear") or hasattr(tool, "cache_info")
         what = (
             "a cache answers before the guard is asked" if kept else "its outermost function is not the guard"
@@ -94,9 +97,19 @@ def _unguarded(target: Target) -> Iterator[Finding]:
         )
 
 
+def _of_partial(tool: Any) -> Any:
+    """Return what a partial calls: it adds arguments and nothing else."""
+    while type(cast("object", tool)) is partial or hasattr(tool, "__func__"):
+        tool = getattr(tool, "__func__", None) or getattr(tool, "func", None)
+    return tool
+
+
 def _nothing_bound(trial: Trial) -> Iterator[Finding]:
     for name, outcome in trial.unbound.items():
-        if (begun := outcome.undecided) is not None:
+        if outcome.answered:
+            happened = "it answered with nothing bound, and no guard was asked; nothing else was tried on it"
+            yield Finding(trial.target.name, name, happened, _DECORATE)
+        elif (begun := outcome.undecided) is not None:
             yield Finding(
                 trial.target.name, name, f"{begun.function} ran with no decision before it", _DECORATE
             )
@@ -123,14 +136,14 @@ def _every_route(trial: Trial) -> Iterator[Finding]:
 
 def _bare(trial: Trial) -> Iterator[Finding]:
     begun = {b.function for outcome in trial.unbound.values() for b in outcome.begun}
-    for path, function in trial.target.anatomy.open().items():
-        known = any(function.__qualname__ == name.partition(" ")[0] for name in begun)
-        if "__wrapped__" in path and not known:
+    for path, function in trial.target.anatomy.bare().items():
+        name = function.__code__.co_qualname
+        if not any(name == each.partition(" (")[0] for each in begun):
             yield Finding(
                 trial.target.name,
                 path,
-                f"{function.__qualname__} can be had without its guard",
-                "Delete __wrapped__, which functools.wraps sets on what is wrapped around the tool",
+                f"{name} can be had without its guard",
+                "Delete __wrapped__, which functools.wraps sets, and every other attribute that leads there",
             )
 
 
@@ -145,8 +158,11 @@ def _copies(trial: Trial) -> Iterator[Finding]:
     for how, maker in makers.items():
         try:
             made = replace(trial.target, tool=maker(trial.target.tool))
-            routes = made.routes
-        except Exception:  # noqa: BLE001, S112 - what cannot be copied, whatever it raises, has no copies to attack
+            routes, refused = made.routes, trial.refused(made)
+        except Exception:  # noqa: BLE001, S112 - what cannot be copied, whatever it raises, has no copies
+            continue
+        if refused is not None:
+            yield Finding(trial.target.name, f"a {how}", refused, "Let copies keep the same functions")
             continue
         with trial.under(None):
             for name, route in routes.items():

@@ -1,8 +1,9 @@
 """Stand-ins for the bodies of tools, so that nothing a tool does is ever done.
 
 For the time of an attack the code of every function that could do a tool's work is replaced, in every
-function object that has this code. Whoever begins one, in whatever thread, only leaves a note: what was
-begun, on which arguments, and whether the guard itself began it, which is to say after a decision.
+function object that has this code and closes over the same. Whoever begins one, in whatever thread, only
+leaves a note: what was begun, on which arguments, and whether the guard itself began it, which is to say
+after a decision.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from inspect import (
 from types import CodeType, FrameType, FunctionType
 from typing import Any, Final
 
-__all__ = ["Begun", "Standing", "Stopped"]
+from remit.testing.routes import of_remit
+
+__all__ = ["Begun", "Standing", "Stopped", "made_of"]
 
 _MARK: Final = "remit's stand-in for the body of a tool"
 _FUNNEL: Final = "remit.invocation"
@@ -57,7 +60,7 @@ class Standing:
         """Whether a stand-in returns something, so that what keeps results has one to keep."""
         self._stands = False
         self._held: list[tuple[FunctionType, CodeType, CodeType]] | None = None
-        self._codes = {function.__code__: function for function in functions}
+        self._functions = list(functions)
 
     @contextmanager
     def in_place(self) -> Generator[None]:
@@ -66,7 +69,7 @@ class Standing:
             yield
             return
         if self._held is None:
-            self._held = self._found()
+            self._held = self._found(self._functions)
         self._stands = True
         try:
             for holder, _, made in self._held:
@@ -77,17 +80,36 @@ class Standing:
                 holder.__code__ = code
             self._stands = False
 
-    def _found(self) -> list[tuple[FunctionType, CodeType, CodeType]]:
-        """Return all functions that run the code of a body, with that code and what stands in for it."""
-        made = {code: _made(code, self._hook(function)) for code, function in self._codes.items()}
-        holders = (each for each in gc.get_referrers(*made) if isinstance(each, FunctionType))
-        return [
-            (holder, holder.__code__, made[holder.__code__]) for holder in holders if holder.__code__ in made
-        ]
+    def cover(self, functions: Iterable[FunctionType]) -> None:
+        """Let stand-ins take the place of these functions too, from now on."""
+        new = [each for each in functions if not self.covers(each)]
+        self._functions += new
+        if self._held is None:
+            return
+        found = self._found(new)
+        self._held += found
+        for holder, _, made in found if self._stands else ():
+            holder.__code__ = made
+
+    def covers(self, function: FunctionType) -> bool:
+        """Tell whether a stand-in takes the place of this very function."""
+        if self._held is None:
+            self._held = self._found(self._functions)
+        return any(holder is function for holder, _, _ in self._held)
+
+    def _found(self, functions: Iterable[FunctionType]) -> list[tuple[FunctionType, CodeType, CodeType]]:
+        """Return all functions that do what one of these does, with their code and what stands in for it."""
+        found: dict[int, tuple[FunctionType, CodeType, CodeType]] = {}
+        for function in functions:
+            code, made = function.__code__, made_of(function.__code__, self._hook(function))
+            for holder in gc.get_referrers(code):
+                if isinstance(holder, FunctionType) and _does_the_same(holder, function):
+                    found[id(holder)] = holder, code, made
+        return list(found.values())
 
     def _hook(self, function: FunctionType) -> Any:
         code = function.__code__
-        where = f"{function.__qualname__} ({code.co_filename.rpartition('/')[2]}:{code.co_firstlineno})"
+        where = f"{code.co_qualname} ({code.co_filename.rpartition('/')[2]}:{code.co_firstlineno})"
 
         def hook(arguments: dict[str, Any]) -> Any:
             self.begun.append(Begun(where, arguments, decided=_is_funnel(currentframe())))
@@ -98,14 +120,33 @@ class Standing:
         return hook
 
 
+def _does_the_same(one: FunctionType, other: FunctionType) -> bool:
+    """Tell whether two functions have the same code, and close over the same things."""
+    if one is other or one.__code__ is not other.__code__:
+        return one is other
+    pairs = zip(one.__closure__ or (), other.__closure__ or (), strict=True)
+    try:
+        return all(a is b or a.cell_contents is b.cell_contents for a, b in pairs)
+    except ValueError:  # a cell is empty
+        return False
+
+
 def _is_funnel(frame: FrameType | None) -> bool:
-    """Tell whether the guard called the stand-in that called the hook that runs in this frame."""
+    """Tell whether the guard called the stand-in that called the hook that runs in this frame.
+
+    Between the guard and the tool there may be an adapter.
+    """
     for _ in range(2):
         frame = None if frame is None else frame.f_back
-    return frame is not None and frame.f_globals.get("__name__") == _FUNNEL
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if module == _FUNNEL or module.partition(".")[0] not in of_remit() - {"remit"}:
+            return module == _FUNNEL
+        frame = frame.f_back
+    return False
 
 
-def _made(code: CodeType, hook: Any) -> CodeType:
+def made_of(code: CodeType, hook: Any) -> CodeType:
     """Compile a function of the same kind, parameters and free variables that calls the hook."""
     names = list(code.co_varnames)
     split = code.co_argcount + code.co_kwonlyargcount

@@ -59,7 +59,7 @@ class Target:
         Raises:
             ConfigError: when one cannot be made.
         """
-        functions = list(self.guarded.values())
+        functions = [self.tool] if is_function(self.tool) else list(self.guarded.values())
         named = [f for f in functions if not _takes_anything(f)]
         return sample_arguments((named or functions)[0], self.given)
 
@@ -70,9 +70,10 @@ class Target:
         Raises:
             ConfigError: when no adapter knows the tool.
         """
-        if not is_function(self.tool):
-            return routes_of(self.tool)
         tool = self.tool
+        if not is_function(tool):
+            own: dict[str, Route] = {"__call__": partial(_called, tool, ())} if self.anatomy.is_called else {}
+            return {**routes_of(tool), **own}
         return {
             "a call": partial(_called, tool, (_Kind.POSITIONAL_ONLY,)),
             "a call, positionally": partial(
@@ -84,7 +85,7 @@ class Target:
 def load_targets(spec: str) -> list[Target]:
     """Return the tools that `module:name` names.
 
-    What is there may be a tool, a list, tuple or mapping of tools, or a function that is not guarded,
+    What is there may be a tool, a list, tuple, set or mapping of tools, or a function that is not guarded,
     takes no parameters, and returns them. A tool in a list may come with sample arguments:
     `(tool, {"amount": 5})`.
 
@@ -101,12 +102,17 @@ def load_targets(spec: str) -> list[Target]:
         found: Any = import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{shown(spec)}: no module {shown(error.name)}") from error
+    except Exception as error:  # a module is anybody's code, and may raise anything
+        raise ConfigError(f"{shown(spec)} cannot be imported: {_said(error)}") from error
     for name in path.split("."):
         if not hasattr(found, name):
             raise ConfigError(f"{shown(spec)}: there is no {shown(name)}")
         found = getattr(found, name)
     if inspect.isfunction(found) and not is_guarded(found) and not inspect.signature(found).parameters:
-        found = found()
+        try:
+            found = found()
+        except Exception as error:  # a function is anybody's code, and may raise anything
+            raise ConfigError(f"{shown(spec)} returns no tools: {_said(error)}") from error
     package = module_name.partition(".")[0]
     targets = [_target(name, entry, package) for name, entry in _entries(found)]
     if not targets:
@@ -120,8 +126,8 @@ def load_targets(spec: str) -> list[Target]:
 def _entries(found: Any) -> list[tuple[str | None, Any]]:
     if isinstance(found, Mapping):
         return [(str(name), entry) for name, entry in cast("Mapping[object, Any]", found).items()]
-    if isinstance(found, list | tuple) and _pair(found) is None:
-        several: list[Any] = [*found]
+    if isinstance(found, list | tuple | set | frozenset) and _pair(found) is None:
+        several: list[Any] = [*cast("list[Any]", found)]
         return [(None, entry) for entry in several]
     return [(None, found)]
 
@@ -137,8 +143,14 @@ def _pair(entry: Any) -> tuple[Any, Mapping[str, object]] | None:
 def _target(name: str | None, entry: Any, package: str) -> Target:
     nothing: dict[str, object] = {}
     tool, given = _pair(entry) or (entry, nothing)
+    if tool is None or isinstance(tool, type | str | bytes | int | float):
+        raise ConfigError(f"{shown(tool)} is no tool")
     own = getattr(tool, "name", None) or getattr(tool, "__name__", None) or type(tool).__name__
     return Target(name or str(own), tool, given, package)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _takes_anything(function: Any) -> bool:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from unittest.mock import patch
 
 import remit
-from remit.binding import Admission, unbound
+from remit.binding import Admission, Binding, BoundScope, unbound
 from remit.case import Case
 from remit.enforce import Enforcement
+from remit.invocation import Tool
+from remit.lender import Lender
 from remit.testing.adapter import Route
-from remit.testing.bypass.standin import Begun, Standing, Stopped
+from remit.testing.bypass.functions import is_function
+from remit.testing.bypass.standin import Begun, Standing, Stopped, made_of
 from remit.testing.bypass.target import Target
 from remit.testing.routes import denial_in
 from remit.testing.world import World
@@ -34,6 +38,13 @@ class Outcome:
     """The code of the denial, if it was denied."""
     error: BaseException | None
     """What else it ended with."""
+    asked: bool
+    """Whether a guard was asked at all."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether something came back although neither a guard nor a body was reached."""
+        return not (self.begun or self.asked or self.denied or self.error)
 
     @property
     def undecided(self) -> Begun | None:
@@ -58,6 +69,30 @@ class Trial:
         """What a caller does while a decision is on its way to the tool."""
         self.standing: Standing = Standing(target.anatomy.bodies().values())
         self._carried: remit.Credential | None = None
+        self._asked = False
+
+    def refused(self, target: Target) -> str | None:
+        """Say why a tool or a copy of it cannot be tried without really running something, if so.
+
+        What may be run from now on is covered by stand-ins.
+        """
+        for where, thing in target.anatomy.opaque(target.routes).items():
+            kind = getattr(thing, "__qualname__", None) or type(thing).__qualname__
+            return f"it cannot be tried without running it: {kind}, at {where}, is no Python function"
+        self.standing.cover(target.anatomy.bodies().values())
+        if is_function(target.tool):
+            return None
+        for copied in (copy.copy, copy.deepcopy):  # as routes do, which call what they copied
+            try:
+                made = replace(target, tool=copied(target.tool))
+                bodies = made.anatomy.bodies()
+            except Exception:  # noqa: BLE001, S112 - what cannot be copied, whatever it raises, is not called
+                continue
+            for function in bodies.values():
+                if not self.standing.covers(function):
+                    name = function.__code__.co_qualname
+                    return f"it cannot be tried without running it: {name} is made anew in each of its copies"
+        return None
 
     def grant(self, *capabilities: str | remit.Capability, **settings: Any) -> remit.Credential:
         """Issue a credential for these capabilities and the tool's secrets.
@@ -72,7 +107,7 @@ class Trial:
     def go(self, route: Route, arguments: Mapping[str, Any] | None = None) -> Outcome:
         """Go one way to the tool, as far as its body."""
         given = dict(self.target.arguments if arguments is None else arguments)
-        before = len(self.standing.begun)
+        before, self._asked = len(self.standing.begun), False
         denied: str | None = None
         error: BaseException | None = None
         with self.standing.in_place(), self._decided_by_us():
@@ -85,7 +120,7 @@ class Trial:
             except BaseException as raised:  # noqa: BLE001 - a framework may raise anything, and wrap what we raise
                 error, denied = raised, _denial_behind(raised)
         begun = tuple(self.standing.begun[before:])
-        return Outcome(begun, None if begun else denied, error)
+        return Outcome(begun, None if begun else denied, error, self._asked)
 
     @contextmanager
     def under(self, credential: remit.Credential | None, **bearer: Any) -> Generator[None]:
@@ -106,7 +141,7 @@ class Trial:
 
     @contextmanager
     def _decided_by_us(self) -> Generator[None]:
-        admit = Enforcement.admit
+        admit, binding, scope = Enforcement.admit, Tool.binding, Lender.scope.__code__
         ours = self.world.guard._enforcement  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - one house
 
         def decided(enforcement: Enforcement, case: Case) -> Admission:
@@ -119,14 +154,38 @@ class Trial:
                 self.on_decision()
             return admission
 
-        with patch.object(Enforcement, "admit", decided):
-            yield
+        def asked(tool: Tool) -> Binding:
+            self._asked = True
+            return binding(tool)
+
+        with patch.object(Enforcement, "admit", decided), patch.object(Tool, "binding", asked):
+            # What a tool asks for its credential or its task is not asked: that may issue, delegate or spend.
+            Lender.scope.__code__ = made_of(scope, self._lent)
+            try:
+                yield
+            finally:
+                Lender.scope.__code__ = scope
+
+    def _lent(self, arguments: Mapping[str, Any]) -> BoundScope:
+        if self._carried is None:
+            return unbound()
+        return self.world.guard.acting_as(self._carried, capability=arguments["capability"])
 
     @cached_property
     def unbound(self) -> dict[str, Outcome]:
         """What comes of each way with nothing bound."""
+        outcomes: dict[str, Outcome] = {}
         with self.under(None):
-            return {name: self.go(route) for name, route in self.target.routes.items()}
+            for name, route in self.target.routes.items():
+                outcomes[name] = self.go(route)
+                if outcomes[name].answered:  # whatever did that was really run: no more of it
+                    break
+        return outcomes
+
+    @property
+    def answered(self) -> str | None:
+        """The way that answered with nothing bound and nobody asked, if any: then no other is gone."""
+        return next((name for name, outcome in self.unbound.items() if outcome.answered), None)
 
     @cached_property
     def allowed(self) -> dict[str, Outcome]:
