@@ -202,8 +202,8 @@ MUTATIONS: Final = (
     Mutation(
         "an agent that only a task has is left out",
         CREWS,
-        "[*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent]",
-        "[*crew.agents, crew.manager_agent]",
+        "[*crew.agents, *(task.agent for task in crew.tasks)]",
+        "[*crew.agents]",
     ),
     Mutation(
         "in a hierarchy the tools of tasks are the workers'",
