@@ -7,4 +7,4 @@ Read it in this order: `crew` (the guarded tools, and a crew written as CrewAI's
 import os
 
 # Before CrewAI is imported: it is to tell nobody that it runs.
-os.environ.update(CREWAI_DISABLE_TELEMETRY="true", CREWAI_TRACING_ENABLED="false", OTEL_SDK_DISABLED="true")
+os.environ.update(CREWAI_DISABLE_TELEMETRY="true", CREWAI_TRACING_ENABLED="false")

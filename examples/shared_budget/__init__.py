@@ -7,4 +7,4 @@ Read it in this order: `shop` (the guarded tools), `buyers` (a LangChain agent a
 import os
 
 # Before CrewAI is imported: it is to tell nobody that it runs.
-os.environ.update(CREWAI_DISABLE_TELEMETRY="true", CREWAI_TRACING_ENABLED="false", OTEL_SDK_DISABLED="true")
+os.environ.update(CREWAI_DISABLE_TELEMETRY="true", CREWAI_TRACING_ENABLED="false")
