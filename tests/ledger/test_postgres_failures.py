@@ -297,6 +297,7 @@ def test_numbers_that_were_given_away_again_hide_nothing(world: World) -> None:
     ledger.revoke([of_token(tokens[1].token_id, expires_at=expires_at)])
     until(lambda: verdict(lambda: guard.check(tokens[1], "tool:use", {})) == "token_revoked")
     view = guard._enforcement.view
+    until(lambda: view._position == ledger.position())  # what was read counts before its number does
     position = view._position
     view.close()  # it sees nothing of what comes now
     world.server.kill()
