@@ -72,9 +72,7 @@ def carrying(given: BaseTool | _Function, binder: remit.ToolBinder, holder: obje
     name = _name(given)
     if holder_of(given) is not None:
         raise remit.ConfigError(f"tool {name!r} carries a credential already")
-    if isinstance(given, BaseTool) and any(
-        _own(type(given), entry) for entry in ("run", "arun", "to_structured_tool")
-    ):
+    if isinstance(given, BaseTool) and any(_own(type(given), entry) for entry in _ENTRIES):
         raise remit.ConfigError(f"tool {name!r} does its work where no guard can stand")
     routes, declared = routes_of(given), remit.capability_of(given)
     bound = binder.bind(name, routes, declared=declared, defaults=_defaults(given))
