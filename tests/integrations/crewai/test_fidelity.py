@@ -73,6 +73,7 @@ def test_a_class_keeps_its_names_and_its_signatures_wherever_it_is_written(world
     original = Local(desk=Desk())
     made = guarded(world, original, world.grant("q", QUOTES))
     assert type(made).__name__ == "Local"
+    assert not any(hasattr(getattr(type(made), name), "__wrapped__") for name in ("_run", "_arun"))
     for name in ("_run", "_arun"):
         for new, old in ((made, original), (type(made), Local)):
             kept, had = (inspect.signature(getattr(each, name)).parameters for each in (new, old))
