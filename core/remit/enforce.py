@@ -83,7 +83,7 @@ class Enforcement:
     @property
     def waits(self) -> bool:
         """Whether a decision may wait for a network, and so must not be made on an event loop."""
-        return isinstance(self.ledger, RemoteLedger) or self.secrets.remote
+        return isinstance(self.ledger, RemoteLedger) or self.secrets.remote or self.verifier.waits
 
     def permit(self, case: Case) -> Permit:
         """Return the permit for one call, having charged and recorded it: steps 1 to 9.

@@ -13,7 +13,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from remit.anchor import check_anchors
 from remit.binding import Admission, Binding, BoundScope, Call
 from remit.case import Case
 from remit.checks import Bearer
@@ -29,13 +28,13 @@ from remit.revoke import Revoker
 from remit.secrets import Secrets
 from remit.standing import Bounds
 from remit.trail import Trail
+from remit.trust import trusted
 from remit.verify import ChainVerifier
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 
-    from remit.anchor import TrustAnchor
     from remit.capability import Limit
     from remit.grant import Capabilities
     from remit.grant import Secrets as GrantedSecrets
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from remit.record import AuditSink
     from remit.secrets import Secret
     from remit.standing import Fresh
+    from remit.trust import Trust
 
 __all__ = ["Guard"]
 
@@ -56,7 +56,8 @@ class Guard(Revoker):
     """Decides about calls, and leads guarded functions to that decision. Safe for threads.
 
     Args:
-        trust: the trust anchors of the issuers whose tokens count; never empty.
+        trust: the trust anchors of the issuers whose tokens count, never empty; or where they come
+            from, such as `RemoteAnchors`.
         ledger: revocations, use counts and proofs that were seen; in memory by default.
         secrets: where secrets are kept; the environment by default.
         audit: where decisions and outcomes are recorded; nowhere by default. With one, a call that
@@ -79,7 +80,7 @@ class Guard(Revoker):
 
     def __init__(
         self,
-        trust: Iterable[TrustAnchor],
+        trust: Trust,
         *,
         ledger: Ledger | None = None,
         secrets: Secrets | Mapping[str, str] | None = None,
@@ -107,9 +108,7 @@ class Guard(Revoker):
         ticks = time.time if clock is None else check_clock(clock)
         super().__init__(
             Enforcement(
-                verifier=ChainVerifier(
-                    check_anchors(trust), seconds("max_ttl", max_ttl, maximum=LONGEST_TTL)
-                ),
+                verifier=ChainVerifier(trusted(trust), seconds("max_ttl", max_ttl, maximum=LONGEST_TTL)),
                 ledger=held,
                 view=view_of(held, ticks),
                 secrets=secrets if isinstance(secrets, Secrets) else Secrets(secrets),

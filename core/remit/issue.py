@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,7 +25,7 @@ from remit.names import (
     seconds,
 )
 from remit.record import AuditRecord
-from remit.token import MAX_DEPTH, MAX_TOKEN_SIZE, Claims, sign_checkpoint
+from remit.token import CHECKPOINT, FEED, MAX_DEPTH, MAX_TOKEN_SIZE, Claims, sign_statement
 
 if TYPE_CHECKING:
     import os
@@ -249,11 +250,35 @@ class Issuer:
         Raises:
             ConfigError: when the statement has no JSON form.
         """
+        return self._stated(CHECKPOINT, statement)
+
+    def publish(self, revocations: Mapping[str, object]) -> str:
+        """Sign a page of the revocation feed, as `attest` signs a statement about an audit log.
+
+        Args:
+            revocations: JSON values by name; `iss` is added.
+
+        Raises:
+            ConfigError: when the page has no JSON form.
+        """
+        return self._stated(FEED, revocations)
+
+    def derive_key(self, purpose: str) -> bytes:
+        """Return 32 bytes that only whoever has the private key can know, others for each purpose.
+
+        Ed25519 signatures (RFC 8032) are the same each time; what is signed here is no JWS.
+
+        Args:
+            purpose: what the bytes are for.
+        """
+        return hashlib.sha256(self._key.sign(f"remit key for {purpose}".encode())).digest()
+
+    def _stated(self, typ: str, statement: Mapping[str, object]) -> str:
         try:
             members = snapshot(dict(mapping("statement", statement)))[1]
         except EncodingError as error:
             raise ConfigError(f"a statement must be JSON; something in it {error}") from None
-        return sign_checkpoint({**members, "iss": self._uri}, self._key)
+        return sign_statement(typ, {**members, "iss": self._uri}, self._key)
 
     def _claims(self, grant: Grant, terms: Terms, holder: PublicKey, ttl: int, now: float) -> Claims:
         if terms.max_depth > MAX_DEPTH:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKPOINT",
+    "FEED",
     "MAX_DEPTH",
     "MAX_TOKEN_SIZE",
     "PROOF",
@@ -31,14 +32,15 @@ __all__ = [
     "Claims",
     "Envelope",
     "Signed",
-    "sign_checkpoint",
     "sign_proof",
+    "sign_statement",
     "unverified_claims",
 ]
 
 TOKEN: Final = "aat+jwt"  # noqa: S105 - the name of a type
 PROOF: Final = "aat-pop+jwt"
 CHECKPOINT: Final = "remit-checkpoint+jwt"
+FEED: Final = "remit-revocations+jwt"
 MAX_TOKEN_SIZE: Final = 65_536
 """Bytes of one token (draft Section 4.3.1, MAX_TOKEN_SIZE)."""
 MAX_DEPTH: Final = 8
@@ -47,7 +49,8 @@ MAX_DEPTH: Final = 8
 _ALG: Final = "Ed25519"
 _DETAILS_TYPE: Final = "attenuating_agent_token"
 _EXTENSION: Final = "remit"
-_FEATURES: Final = ("nbf", "sid", "task", "delegate_only", "limits")
+_FEATURES: Final = ("nbf", "sid", "task", "delegate_only", "limits", "exchanged")
+_SUBJECTS: Final = ("token:", "agent:", "key:")
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f]+")
 _LATEST: Final = 253_402_300_799  # the last second that a datetime can show
 _MAX_NAME: Final = 256
@@ -158,6 +161,8 @@ class Claims:
     task: str | None = None
     delegate_only: tuple[str, ...] = ()
     limits: Mapping[str, Limit] = field(default_factory=dict[str, Limit])
+    exchanged: tuple[str, ...] = ()
+    """What it was exchanged for, as subjects of revocations: with any of them it is revoked too."""
 
     @property
     def agent_name(self) -> str:
@@ -200,6 +205,7 @@ class Claims:
             task=_name(payload, "task") if "task" in payload else None,
             delegate_only=delegate_only,
             limits={name: Limit.parse(limit) for name, limit in limits.items()},
+            exchanged=_subjects(payload) if "exchanged" in payload else (),
         )
 
     def payload(self) -> JsonObject:
@@ -223,6 +229,7 @@ class Claims:
             "task": self.task,
             "delegate_only": list(self.delegate_only) or None,
             "limits": {name: limit.to_json() for name, limit in self.limits.items()} or None,
+            "exchanged": list(self.exchanged) or None,
         }
         payload.update({name: value for name, value in optional.items() if value is not None})
         if self.audience is not None:
@@ -268,9 +275,9 @@ def sign_proof(payload: JsonObject, key: HolderKey) -> str:
     return sign(_written_header(PROOF, None, ()), payload, key).text
 
 
-def sign_checkpoint(payload: JsonObject, key: HolderKey) -> str:
-    """Return a statement about an audit log as a compact JWS, of a type that nothing takes for a token."""
-    return sign(_written_header(CHECKPOINT, key.public.thumbprint, ()), payload, key).text
+def sign_statement(typ: str, payload: JsonObject, key: HolderKey) -> str:
+    """Return an issuer's statement as a compact JWS, of a type that nothing takes for a token."""
+    return sign(_written_header(typ, key.public.thumbprint, ()), payload, key).text
 
 
 def _digest(signing_input: bytes) -> str:
@@ -337,6 +344,13 @@ def _set(payload: JsonObject, name: str) -> tuple[str, ...]:
     if len(set(texts)) != len(texts):
         raise EncodingError(f"has a {name} that says something twice")
     return texts
+
+
+def _subjects(payload: JsonObject) -> tuple[str, ...]:
+    subjects = _set(payload, "exchanged")
+    if not all(subject.startswith(_SUBJECTS) for subject in subjects):
+        raise EncodingError("has an exchanged that names neither a token, an agent nor a key")
+    return subjects
 
 
 def _audience(payload: JsonObject) -> tuple[str, ...] | None:

@@ -20,9 +20,10 @@ from remit.forks import renew_in_child
 from remit.token import MAX_DEPTH, TOKEN, Claims, Envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from remit.anchor import TrustAnchor
+    from remit.trust import AnchorSource
 
 __all__ = ["MAX_CHAIN_SIZE", "ChainVerifier", "VerifiedChain", "check_size"]
 
@@ -70,12 +71,13 @@ class ChainVerifier:
     """Verifies chains against trust anchors, remembering those that hold.
 
     Args:
-        anchors: the root issuers that are trusted; never empty.
+        trust: the root issuers that are trusted.
         max_ttl: seconds that may lie between a root's `iat` and `exp` (MAX_TOKEN_LIFETIME).
     """
 
-    def __init__(self, anchors: Sequence[TrustAnchor], max_ttl: int) -> None:
-        self._anchors = tuple(anchors)
+    def __init__(self, trust: AnchorSource, max_ttl: int) -> None:
+        self._trust = trust
+        self._anchors = trust.anchors()
         self.max_ttl = max_ttl
         self._known: dict[tuple[str, ...], VerifiedChain] = {}
         self._known_bytes = 0
@@ -87,12 +89,20 @@ class ChainVerifier:
         """Have a lock of its own in a process that was forked."""
         self._lock = Lock()
 
+    @property
+    def waits(self) -> bool:
+        """Whether verifying may wait for a network, to look for a key."""
+        return self._trust.waits
+
     def verify(self, tokens: tuple[str, ...]) -> VerifiedChain:
         """Return the chain that `tokens` are, root first.
 
         Raises:
             TokenRejected: when they are not a sound chain under one of the anchors.
         """
+        anchors = self._trust.anchors()
+        if anchors is not self._anchors:
+            self._trust_anew(anchors)
         if sum(map(len, tokens)) <= MAX_CHAIN_SIZE:  # looking up hashes all of it
             known = self._known.get(tokens)
             if known is not None:
@@ -105,12 +115,12 @@ class ChainVerifier:
                 break
         for position in range(len(chain.links) if chain else 0, len(tokens)):
             try:
-                chain = self._extended(chain, tokens[position])
+                chain = self._extended(chain, tokens[position], anchors)
             except EncodingError as error:
                 raise TokenRejected(
                     "token_malformed", f"Token {position} of the chain {error}.", link=position
                 ) from None
-            self._remember(chain)
+            self._remember(chain, anchors)
         if chain is None:
             raise TokenRejected("token_malformed", "The chain is empty.")
         return chain
@@ -119,10 +129,18 @@ class ChainVerifier:
         """Return when a root token that was verified lately expires, or None."""
         return self._expiries.get(token_id)
 
-    def _extended(self, parent: VerifiedChain | None, token: str) -> VerifiedChain:
+    def _trust_anew(self, anchors: tuple[TrustAnchor, ...]) -> None:
+        """Forget every chain: the key that signed it may be trusted no more."""
+        with self._lock:
+            self._anchors = anchors
+            self._known, self._known_bytes = {}, 0
+
+    def _extended(
+        self, parent: VerifiedChain | None, token: str, anchors: tuple[TrustAnchor, ...]
+    ) -> VerifiedChain:
         envelope = Envelope.read(token, TOKEN)
         if parent is None:
-            claims, signer = self._root(envelope)
+            claims, signer = self._root(envelope, anchors)
         else:
             claims, signer = _child(envelope, parent), parent.signer
         subjects = {
@@ -130,6 +148,7 @@ class ChainVerifier:
             f"key:{claims.holder.thumbprint}",
             f"token:{claims.id}",
             f"agent:{claims.agent_name}",
+            *claims.exchanged,
         }
         start = claims.not_before or 0
         restricted = claims.session is not None or claims.task is not None or claims.audience is not None
@@ -159,9 +178,9 @@ class ChainVerifier:
             grants={},
         )
 
-    def _root(self, envelope: Envelope) -> tuple[Claims, str]:
+    def _root(self, envelope: Envelope, anchors: tuple[TrustAnchor, ...]) -> tuple[Claims, str]:
         """Steps 3a to 3n. Returns the claims, and the thumbprint of the key that signed them."""
-        anchor, payload = self._opened(envelope)
+        anchor, payload = self._opened(envelope, anchors)
         claims = Claims.parse(payload, envelope.header.features)
         if claims.issuer != anchor.issuer:
             raise TokenRejected(
@@ -176,16 +195,20 @@ class ChainVerifier:
         self._check_lifetime(claims)
         return claims, anchor.key.thumbprint
 
-    def _opened(self, envelope: Envelope) -> tuple[TrustAnchor, Any]:
+    def _opened(self, envelope: Envelope, anchors: tuple[TrustAnchor, ...]) -> tuple[TrustAnchor, Any]:
         kid = envelope.header.kid
-        named = [anchor for anchor in self._anchors if anchor.key.thumbprint == kid] if kid else []
-        for key in dict.fromkeys(anchor.key for anchor in named or self._anchors):
+        named = [anchor for anchor in anchors if anchor.key.thumbprint == kid] if kid else []
+        if kid and not named:
+            self._trust.refresh(kid)
+            anchors = self._trust.anchors()
+            named = [anchor for anchor in anchors if anchor.key.thumbprint == kid]
+        for key in dict.fromkeys(anchor.key for anchor in named or anchors):
             payload = envelope.opened_with(key)
             if payload is not None:
-                anchors = [anchor for anchor in self._anchors if anchor.key == key]
+                signers = [anchor for anchor in anchors if anchor.key == key]
                 # One key may be trusted under several names; the token's own is the one that counts.
-                return next((a for a in anchors if a.issuer == payload.get("iss")), anchors[0]), payload
-        if any(envelope.mentions_issuer(anchor.issuer) for anchor in self._anchors):
+                return next((a for a in signers if a.issuer == payload.get("iss")), signers[0]), payload
+        if any(envelope.mentions_issuer(anchor.issuer) for anchor in anchors):
             raise TokenRejected("token_signature_invalid", "The token's signature does not verify.", link=0)
         raise TokenRejected(
             "token_issuer_untrusted", "The token was not signed by an issuer this guard trusts.", link=0
@@ -203,11 +226,11 @@ class ChainVerifier:
         if claims.max_depth > MAX_DEPTH:
             raise TokenRejected("token_chain_invalid", "The token may be passed on too often.", link=0)
 
-    def _remember(self, chain: VerifiedChain) -> None:
+    def _remember(self, chain: VerifiedChain, anchors: tuple[TrustAnchor, ...]) -> None:
         size = sum(map(len, chain.tokens))
         with self._lock:
-            if chain.tokens in self._known:
-                return
+            if chain.tokens in self._known or anchors is not self._anchors:
+                return  # known; or verified while the anchors changed, which the next time it is not
             self._known[chain.tokens] = chain
             self._known_bytes += size
             # Roots only: a holder could give a short-lived child the identifier of somebody's token, and

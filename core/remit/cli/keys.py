@@ -56,8 +56,7 @@ def keys(ctx: typer.Context, *, config: options.ConfigFile = None, as_json: opti
 def rotate(*, config: options.ConfigFile = None, as_json: options.Json = False) -> None:
     """Make a new key that signs from now on. The old one stays trusted, and is kept beside it.
 
-    Guards that run already know the new key's anchor when they start anew; until then they refuse what
-    it signs.
+    Guards and services that read this policy file find the new key's anchor when they first meet it.
     """
     from remit.cli.rotation import rotate_key
 
@@ -70,7 +69,7 @@ def rotate(*, config: options.ConfigFile = None, as_json: options.Json = False) 
         )
         return
     say(f"{done.kid}  signs from now on")
-    say(f"  anchor {printable(anchor)}: guards that run already know it when they start anew")
+    say(f"  anchor {printable(anchor)}: guards of this policy file find it when they first meet the key")
     say(f"{done.previous}  stays trusted")
     say(f"  private key kept in {printable(kept)}; delete it once nobody needs it")
     say("`remit keys retire` ends the trust in a key, and with it the tokens it has signed")

@@ -100,6 +100,7 @@ class _Reader:
             ttl=self._ttl(),
             max_depth=table.max_depth,
             audience=tuple(table.audience or ()),
+            client_secret=table.client_secret,
             session=table.session,
             task=table.task,
         )

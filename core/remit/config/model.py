@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
@@ -24,6 +24,7 @@ from remit.guard import Guard
 from remit.issue import Issuer
 from remit.ledger import open_ledger
 from remit.secrets import Secrets
+from remit.trust import WatchedAnchors
 
 if TYPE_CHECKING:
     from remit.capability import Capability, Limit
@@ -31,12 +32,15 @@ if TYPE_CHECKING:
     from remit.ledger import Ledger
     from remit.names import Clock
     from remit.record import AuditSink
+    from remit.trust import AnchorSource
 
 __all__ = ["DEFAULT_LEDGER", "Agent", "Config", "DeclaredCapability", "IssueKeywords", "Service"]
 
 DEFAULT_LEDGER: Final = "sqlite:///remit.db"
 _SQLITE: Final = "sqlite:///"
 _RESOLVED: Final = "it"
+_ANCHORS_EVERY: Final = 60.0
+"""Seconds after which anchor files are read anew, also when no token names a key that is not known."""
 _ANCHOR_FILE: Final = re.compile(r"[^.].*\.json")
 
 
@@ -75,6 +79,8 @@ class Agent:
     audience: tuple[str, ...] = ()
     session: str | None = None
     task: str | None = None
+    client_secret: str | None = None
+    """A reference, for `Config.resolve`, to what it signs in to the service with as an OAuth client."""
 
     def keywords(self) -> IssueKeywords:
         """Return the keywords of `Issuer.issue` for this agent, new objects each time."""
@@ -116,6 +122,11 @@ class Service:
     admin_token: str | None = None
     """A reference, for `Config.resolve`; never the token itself."""
     audience: tuple[str, ...] = ()
+    """Names of enforcement points, besides its own, for which it verifies proofs."""
+    url: str | None = None
+    """Where it is reached; the issuer's URI when that is an `http` or `https` URL."""
+    require_nonce: bool = False
+    """Whether a proof that it verifies must carry a nonce of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -309,14 +320,31 @@ class Config:
             options["signer"] = Issuer.load(self.source.folder / settings.key, passphrase=passphrase)
         return JsonlAudit(self.source.folder / settings.path, **options)
 
+    def watched_anchors(self) -> WatchedAnchors:
+        """Return the trust anchors, which are read anew when a token names a key that none of them has.
+
+        Raises:
+            ConfigError: when the file names neither anchors nor a key, or a folder has none.
+            KeyFileError: when an anchor file cannot be used.
+        """
+        return WatchedAnchors(self.anchors, every=_ANCHORS_EVERY, waits=False)
+
     def guard(
-        self, *, ledger: Ledger | None = None, audit: AuditSink | None = None, clock: Clock | None = None
+        self,
+        *,
+        trust: AnchorSource | None = None,
+        ledger: Ledger | None = None,
+        audit: AuditSink | None = None,
+        audience: Iterable[str] = (),
+        clock: Clock | None = None,
     ) -> Guard:
         """Return a guard that checks as the file says.
 
         Args:
+            trust: instead of the anchors that the file names.
             ledger: instead of the one that the file names.
             audit: instead of the one that the file names.
+            audience: names of this enforcement point besides those that the file has.
             clock: seconds since the epoch; `time.time` by default.
 
         Raises:
@@ -325,14 +353,14 @@ class Config:
         """
         settings = self.tables.guard
         options: dict[str, Any] = {
-            "audience": settings.audience,
+            "audience": list(dict.fromkeys([*(settings.audience or ()), *audience])) or None,
             "max_ttl": settings.max_ttl,
             "proof_window": settings.proof_window,
             "fresh": self.tables.fresh,
             "record_arguments": None if self.tables.audit is None else self.tables.audit.arguments,
         }
         return Guard(
-            self.anchors(),
+            self.watched_anchors() if trust is None else trust,
             ledger=self.ledger() if ledger is None else ledger,
             secrets=self.secrets(),
             audit=self.audit() if audit is None else audit,

@@ -86,7 +86,12 @@ class _Reader:
             scopes=MappingProxyType({name: tuple(bundle or ()) for name, bundle in names.scopes.items()}),
             capabilities=MappingProxyType(declared),
             references=MappingProxyType(dict(self._data.get("secrets", {}))),
-            service=Service(admin_token=service.admin_token, audience=tuple(service.audience or ())),
+            service=Service(
+                admin_token=service.admin_token,
+                audience=tuple(service.audience or ()),
+                url=service.url,
+                require_nonce=service.require_nonce,
+            ),
         )
 
     def _entries(self, key: str, check: Callable[[str, object], str], what: str) -> Iterator[tuple[str, Any]]:

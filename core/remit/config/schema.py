@@ -111,6 +111,8 @@ class ServiceTable(Table):
 
     admin_token: _Reference | None = None
     audience: _Names | None = None
+    url: Annotated[str, _by(settings.read_base_url)] | None = None
+    require_nonce: _Flag = False
 
 
 class CapabilityTable(Table):
@@ -134,6 +136,7 @@ class AgentTable(Table):
     audience: _Names | None = None
     session: _Name | None = None
     task: _Name | None = None
+    client_secret: _Reference | None = None
 
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")

@@ -23,6 +23,7 @@ __all__ = [
     "SCHEMES",
     "Effect",
     "read_anchors",
+    "read_base_url",
     "read_capabilities",
     "read_effect",
     "read_flag",
@@ -51,6 +52,7 @@ _LOCAL: Final = ("env", "file")
 _GROUP: Final = "remit.secrets"
 _NAME: Final = "NAME"
 _EFFECTS: Final[tuple[str, ...]] = get_args(Effect)
+_BASE_URL: Final = re.compile(r"(https?://[A-Za-z0-9.\[\]:_-]+(?:/[A-Za-z0-9._~/-]+?)?)/?", re.ASCII)
 _REFERENCE: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,31})://\S")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}://")
 _MAX_TEXT: Final = 4096
@@ -131,6 +133,14 @@ def read_url(what: str, value: object) -> str:
     if not isinstance(value, str) or len(value) > _MAX_TEXT or not _URL.match(value):
         refuse(f"{what} must be a URL such as 'sqlite:///remit.db' or 'redis://localhost', or a reference")
     return value
+
+
+def read_base_url(what: str, value: object) -> str:
+    """Return the URL under which a service is reached, without a slash at its end."""
+    match = _BASE_URL.fullmatch(value) if isinstance(value, str) and len(value) <= _MAX_TEXT else None
+    if match is None:
+        refuse(f"{what} must be a URL such as 'https://auth.acme.example', not {_short(value)}")
+    return match[1]
 
 
 def read_effect(what: str, value: object) -> Effect:
