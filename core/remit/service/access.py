@@ -68,9 +68,7 @@ def _digest(what: str, value: str) -> bytes:
     if given is not None:
         return bytes.fromhex(given[1])
     if len(value.strip()) < _LEAST:
-        raise ConfigError(
-            f"[service] {what} is too short to keep anybody out: at least {_ENOUGH} random characters"
-        )
+        raise ConfigError(f"{what} is too short to keep anybody out; {_ENOUGH} random characters do")
     if len(value) < _ENOUGH:
         _log.warning("remit: %s is short; %d random characters are advised", what, _ENOUGH)
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()

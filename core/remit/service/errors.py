@@ -47,7 +47,7 @@ class ServiceError(Exception):
 
 
 def status_of(denial: Denied) -> int:
-    """Return the status of a denial: the token is no good (401), does not allow it (403), nobody knows (503)."""
+    """Return the status: the token is no good (401), does not allow the call (403), nobody knows (503)."""
     if denial.code in _UNAVAILABLE:
         return HTTPStatus.SERVICE_UNAVAILABLE
     return HTTPStatus.FORBIDDEN if denial.code in _FORBIDDEN else HTTPStatus.UNAUTHORIZED

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from remit.errors import RemitError, TokenRejected
 from remit.ledger import view_of
+from remit.names import read_clock
+from remit.standing import DEFAULT_FRESH
 from remit.trust import WatchedAnchors
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ class Keyring:
         self, config: Config, *, audit: AuditSink | None, ledger: Ledger, clock: Clock | None
     ) -> None:
         self._config, self._audit, self._ledger, self._clock = config, audit, ledger, clock
-        self._view = view_of(ledger, time.time if clock is None else clock)
+        self._ticks = time.time if clock is None else clock
+        self._view = view_of(ledger, self._ticks)
         self._stamp = self._stamped()
         self._issuers = [self._loaded()]
         self._trust = WatchedAnchors(config.anchors, every=_EVERY, waits=False)
@@ -91,13 +94,14 @@ class Keyring:
         return [anchor for anchor in (active, *own) if not self.is_revoked(anchor.key.thumbprint)]
 
     def derived(self, purpose: str) -> dict[str, bytes]:
-        """Return secret keys for a purpose by `kid`: of the key that signs now first, then of those before."""
+        """Return secret keys for a purpose by `kid`: that of the key that signs now, then of those before."""
         self.issuer()
         return {self._kid(issuer): issuer.derive_key(purpose) for issuer in self._issuers}
 
     def is_revoked(self, kid: str) -> bool:
         """Tell whether a key was revoked, as far as this process knows."""
         subject = f"key:{kid}"
+        self._view.refresh(read_clock(self._ticks), DEFAULT_FRESH)
         return bool(self._view.revoked(frozenset({subject})))
 
     @staticmethod
