@@ -101,6 +101,7 @@ def _members(position: int, envelope: Envelope, claims: Claims, parent: Claims |
         },
         "limits": {name: limit.to_json() for name, limit in claims.limits.items()},
         "delegate_only": list(claims.delegate_only),
+        "exchanged": list(claims.exchanged),
         "narrowed": None if parent is None else [change.to_dict() for change in changes(parent, claims)],
     }
 
@@ -159,6 +160,8 @@ def _facts(claims: Claims, parent: Claims | None) -> Iterator[str]:
             yield f"bound to {what} {shown(name)}"
     if claims.audience is not None:
         yield f"for {', '.join(map(shown, claims.audience))} alone"
+    if claims.exchanged:
+        yield f"revoked with what it was exchanged for: {', '.join(map(shown, claims.exchanged))}"
 
 
 def _grants(claims: Claims) -> Iterator[str]:
