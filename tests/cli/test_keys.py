@@ -50,6 +50,19 @@ class TestRotate:
             "allowed",
         ]
 
+    def test_a_guard_that_runs_finds_the_new_key_when_it_first_meets_it(self, deployment: Deployment) -> None:
+        guard = remit.Guard.from_config("remit.toml")
+        before = deployment.issued()
+        Path("pricing-agent.json").rename("old.json")
+        deployment.run("keys", "rotate")
+        after = deployment.issued()
+        for credential in (before, after, before):
+            assert guard.validate(credential).agent == "pricing-agent"
+        stranger = remit.Issuer.generate(URI).issue("pricing-agent", ["pricing:read"])
+        with pytest.raises(remit.TokenRejected) as refusal:
+            guard.validate(stranger)
+        assert refusal.value.code == "token_signature_invalid"
+
     def test_the_old_private_key_is_kept_for_its_owner_alone(self, deployment: Deployment) -> None:
         data = Path("issuer.key").read_bytes()
         kept = Path(deployment.json("keys", "rotate")["kept"])
