@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from .support import Deployment, run
+from .support import Deployment
 
 
 def offered(deployment: Deployment, words: str) -> list[str]:
@@ -55,5 +58,8 @@ def test_keys_are_offered(deployment: Deployment) -> None:
     assert complete_key(_Context(None), kid[:3]) == [kid]  # type: ignore[arg-type]  # all it looks at
 
 
-def test_the_shells_get_their_script() -> None:
-    assert "_REMIT_COMPLETE=complete_bash" in run("--show-completion", "bash", status=None).stdout
+def test_a_shell_gets_its_script() -> None:
+    program = Path(sys.executable).with_name("remit")
+    command = f"{shlex.quote(str(program))} --show-completion; true"  # bash stays, for Typer to find it
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    assert "_REMIT_COMPLETE=complete_bash" in done.stdout
