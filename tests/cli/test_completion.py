@@ -61,5 +61,7 @@ def test_keys_are_offered(deployment: Deployment) -> None:
 def test_a_shell_gets_its_script() -> None:
     program = Path(sys.executable).with_name("remit")
     command = f"{shlex.quote(str(program))} --show-completion; true"  # bash stays, for Typer to find it
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], capture_output=True, text=True, timeout=60, check=True
+    )
     assert "_REMIT_COMPLETE=complete_bash" in done.stdout
