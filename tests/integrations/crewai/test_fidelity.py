@@ -72,7 +72,7 @@ def test_a_class_keeps_its_names_and_its_signatures_wherever_it_is_written(world
 
     original = Local(desk=Desk())
     made = guarded(world, original, world.grant("q", QUOTES))
-    assert type(made).__name__ == "Local"
+    assert (type(made).__name__, type(made).__qualname__) == ("Local", Local.__qualname__)
     assert not any(hasattr(getattr(type(made), name), "__wrapped__") for name in ("_run", "_arun"))
     for name in ("_run", "_arun"):
         for new, old in ((made, original), (type(made), Local)):
