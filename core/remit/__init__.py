@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from remit.ledger.postgres import PostgresLedger
     from remit.ledger.redis import RedisLedger
     from remit.ledger.sqlite import SqliteLedger
+    from remit.remote.anchors import RemoteAnchors
+    from remit.remote.feed import RevocationFeed
+    from remit.remote.issuer import RemoteIssuer
 
 __all__ = [
     "AllOf",
@@ -106,7 +109,10 @@ __all__ = [
     "Range",
     "RedisLedger",
     "RemitError",
+    "RemoteAnchors",
+    "RemoteIssuer",
     "Revocation",
+    "RevocationFeed",
     "Secret",
     "SecretDenied",
     "Secrets",
@@ -135,6 +141,9 @@ _LAZY = {
     "OpenTelemetryAudit": "remit.audit",
     "PostgresLedger": "remit.ledger.postgres",
     "RedisLedger": "remit.ledger.redis",
+    "RemoteAnchors": "remit.remote.anchors",
+    "RemoteIssuer": "remit.remote.issuer",
+    "RevocationFeed": "remit.remote.feed",
     "SqliteAudit": "remit.audit",
     "SqliteLedger": "remit.ledger.sqlite",
     "TeeAudit": "remit.audit",

@@ -10,6 +10,7 @@ from remit.anchor import TrustAnchor
 from remit.credential import Credential
 from remit.encoding import EncodingError, snapshot
 from remit.errors import ConfigError, Denied, KeyFileError, TokenRejected, shown
+from remit.exchange import ancestors
 from remit.files import PRIVATE_MODE, PRIVATE_READERS, as_path, read_object, write_new
 from remit.grant import build_grant, build_terms, holder_of
 from remit.ids import new_id
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from remit.capability import Limit
+    from remit.encoding import JsonObject
+    from remit.exchange import Exchange
     from remit.grant import Capabilities, Grant, Secrets, Terms
     from remit.keys import PublicKey
     from remit.metadata import Register
@@ -241,6 +244,19 @@ class Issuer:
         claims = self._claims(grant, terms, public, seconds("ttl", ttl, maximum=self._max_ttl), now)
         return self._signed(claims, private, now)
 
+    def exchange(self, exchange: Exchange) -> Credential:
+        """Issue a root token for a chain of this issuer's, no wider than it (RFC 8693).
+
+        Args:
+            exchange: the chain, whose holder has proved to be that, and what is asked for.
+
+        Raises:
+            AttenuationError: when it would be wider than the chain.
+            ConfigError, Denied: as `issue`.
+        """
+        now = read_clock(self._clock)
+        return self._signed(exchange.claims(self._uri, now), None, now)
+
     def attest(self, statement: Mapping[str, object]) -> str:
         """Sign a statement about an audit log: a compact JWS of a type that nothing takes for a token.
 
@@ -250,18 +266,19 @@ class Issuer:
         Raises:
             ConfigError: when the statement has no JSON form.
         """
-        return self._stated(CHECKPOINT, statement)
+        try:
+            members = snapshot(dict(mapping("statement", statement)))[1]
+        except EncodingError as error:
+            raise ConfigError(f"a statement must be JSON; something in it {error}") from None
+        return sign_statement(CHECKPOINT, {**members, "iss": self._uri}, self._key)
 
-    def publish(self, revocations: Mapping[str, object]) -> str:
+    def publish(self, revocations: JsonObject) -> str:
         """Sign a page of the revocation feed, as `attest` signs a statement about an audit log.
 
         Args:
-            revocations: JSON values by name; `iss` is added.
-
-        Raises:
-            ConfigError: when the page has no JSON form.
+            revocations: JSON values by name, of any size; `iss` is added.
         """
-        return self._stated(FEED, revocations)
+        return sign_statement(FEED, {**revocations, "iss": self._uri}, self._key)
 
     def derive_key(self, purpose: str) -> bytes:
         """Return 32 bytes that only whoever has the private key can know, others for each purpose.
@@ -272,13 +289,6 @@ class Issuer:
             purpose: what the bytes are for.
         """
         return hashlib.sha256(self._key.sign(f"remit key for {purpose}".encode())).digest()
-
-    def _stated(self, typ: str, statement: Mapping[str, object]) -> str:
-        try:
-            members = snapshot(dict(mapping("statement", statement)))[1]
-        except EncodingError as error:
-            raise ConfigError(f"a statement must be JSON; something in it {error}") from None
-        return sign_statement(typ, {**members, "iss": self._uri}, self._key)
 
     def _claims(self, grant: Grant, terms: Terms, holder: PublicKey, ttl: int, now: float) -> Claims:
         if terms.max_depth > MAX_DEPTH:
@@ -350,7 +360,7 @@ class Issuer:
                     allowed=True,
                     agent=claims.agent,
                     token_id=claims.id,
-                    chain=(claims.id,),
+                    chain=(*ancestors(claims), claims.id),
                     issuer=claims.issuer,
                 )
             )

@@ -77,10 +77,8 @@ class ChainVerifier:
 
     def __init__(self, trust: AnchorSource, max_ttl: int) -> None:
         self._trust = trust
-        self._anchors = trust.anchors()
         self.max_ttl = max_ttl
-        self._known: dict[tuple[str, ...], VerifiedChain] = {}
-        self._known_bytes = 0
+        self._seen = _Seen(trust.anchors())
         self._expiries: dict[str, int] = {}
         self._lock = Lock()
         renew_in_child(self)
@@ -100,17 +98,17 @@ class ChainVerifier:
         Raises:
             TokenRejected: when they are not a sound chain under one of the anchors.
         """
-        anchors = self._trust.anchors()
-        if anchors is not self._anchors:
-            self._trust_anew(anchors)
+        anchors, seen = self._trust.anchors(), self._seen
+        if anchors is not seen.anchors:  # a chain's signer may be trusted no more
+            seen = self._seen = _Seen(anchors)
         if sum(map(len, tokens)) <= MAX_CHAIN_SIZE:  # looking up hashes all of it
-            known = self._known.get(tokens)
+            known = seen.chains.get(tokens)
             if known is not None:
                 return known
         check_size(tokens)
         chain: VerifiedChain | None = None
         for length in range(len(tokens) - 1, 0, -1):
-            chain = self._known.get(tokens[:length])
+            chain = seen.chains.get(tokens[:length])
             if chain is not None:
                 break
         for position in range(len(chain.links) if chain else 0, len(tokens)):
@@ -120,7 +118,7 @@ class ChainVerifier:
                 raise TokenRejected(
                     "token_malformed", f"Token {position} of the chain {error}.", link=position
                 ) from None
-            self._remember(chain, anchors)
+            self._remember(chain, seen)
         if chain is None:
             raise TokenRejected("token_malformed", "The chain is empty.")
         return chain
@@ -128,12 +126,6 @@ class ChainVerifier:
     def expiry_of(self, token_id: str) -> int | None:
         """Return when a root token that was verified lately expires, or None."""
         return self._expiries.get(token_id)
-
-    def _trust_anew(self, anchors: tuple[TrustAnchor, ...]) -> None:
-        """Forget every chain: the key that signed it may be trusted no more."""
-        with self._lock:
-            self._anchors = anchors
-            self._known, self._known_bytes = {}, 0
 
     def _extended(
         self, parent: VerifiedChain | None, token: str, anchors: tuple[TrustAnchor, ...]
@@ -226,23 +218,37 @@ class ChainVerifier:
         if claims.max_depth > MAX_DEPTH:
             raise TokenRejected("token_chain_invalid", "The token may be passed on too often.", link=0)
 
-    def _remember(self, chain: VerifiedChain, anchors: tuple[TrustAnchor, ...]) -> None:
-        size = sum(map(len, chain.tokens))
+    def _remember(self, chain: VerifiedChain, seen: _Seen) -> None:
         with self._lock:
-            if chain.tokens in self._known or anchors is not self._anchors:
-                return  # known; or verified while the anchors changed, which the next time it is not
-            self._known[chain.tokens] = chain
-            self._known_bytes += size
+            if chain.tokens in seen.chains:
+                return
+            seen.add(chain)
             # Roots only: a holder could give a short-lived child the identifier of somebody's token, and
             # have that token's revocation forgotten too early.
             root = chain.root
             self._expiries[root.id] = max(root.expires_at, self._expiries.pop(root.id, 0))
             while len(self._expiries) > _EXPIRIES:
                 del self._expiries[next(iter(self._expiries))]
-            while self._known_bytes > _CACHED_BYTES:
-                oldest = next(iter(self._known))
-                self._known_bytes -= sum(map(len, oldest))
-                del self._known[oldest]
+
+
+class _Seen:
+    """The chains that were verified under some anchors, and are worth nothing under others."""
+
+    __slots__ = ("_bytes", "anchors", "chains")
+
+    def __init__(self, anchors: tuple[TrustAnchor, ...]) -> None:
+        self.anchors = anchors
+        self.chains: dict[tuple[str, ...], VerifiedChain] = {}
+        self._bytes = 0
+
+    def add(self, chain: VerifiedChain) -> None:
+        """Remember a chain, and forget the oldest where there are too many."""
+        self.chains[chain.tokens] = chain
+        self._bytes += sum(map(len, chain.tokens))
+        while self._bytes > _CACHED_BYTES:
+            oldest = next(iter(self.chains))
+            self._bytes -= sum(map(len, oldest))
+            del self.chains[oldest]
 
 
 def check_size(tokens: tuple[str, ...]) -> None:

@@ -22,6 +22,7 @@ from remit.cli.inspect import inspect
 from remit.cli.issue import issue
 from remit.cli.revocations import revocations, tokens
 from remit.cli.revoke import revoke
+from remit.cli.serve import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,6 +42,7 @@ _COMMANDS: Final[Mapping[str, Function]] = {
     "revocations": revocations,
     "tokens": tokens,
     "doctor": doctor,
+    "serve": serve,
     "demo": demo,
 }
 _GROUPS: Final[Mapping[str, tuple[str, Function | None, Mapping[str, Function]]]] = {

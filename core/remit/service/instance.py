@@ -62,7 +62,7 @@ class Instance:
             audiences = dict.fromkeys([url, keys.issuer().uri, *config.service.audience])
             guard = config.guard(trust=keys, ledger=ledger, audit=audit, audience=audiences, clock=clock)
         except BaseException:  # whatever it is, the ledger is not left open
-            with suppress(Exception):
+            with suppress(Exception):  # what a ledger raises when it closes is less than what went wrong
                 ledger.close()
             raise
         return cls(

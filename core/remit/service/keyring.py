@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from remit.errors import RemitError, TokenRejected
+from remit.errors import RemitError
 from remit.ledger import view_of
 from remit.names import read_clock
+from remit.service.errors import ServiceError
 from remit.standing import DEFAULT_FRESH
 from remit.trust import WatchedAnchors
 
@@ -47,8 +49,6 @@ class Keyring:
         ConfigError, KeyFileError: when the file names no key, or it cannot be used.
     """
 
-    waits: Final = False
-
     def __init__(
         self, config: Config, *, audit: AuditSink | None, ledger: Ledger, clock: Clock | None
     ) -> None:
@@ -59,6 +59,11 @@ class Keyring:
         self._issuers = [self._loaded()]
         self._trust = WatchedAnchors(config.anchors, every=_EVERY, waits=False)
         self._trust.refresh(self._kid(self._issuers[0]))
+
+    @property
+    def waits(self) -> bool:
+        """Whether looking for a key may wait for a network: it is in files."""
+        return False
 
     def issuer(self) -> Issuer:
         """Return the issuer, with the key that signs now."""
@@ -71,12 +76,12 @@ class Keyring:
         """Return the issuer for something to be signed.
 
         Raises:
-            TokenRejected: with `token_revoked`, when the key that signs was revoked: what it signs, nobody
-                accepts.
+            ServiceError: 503, when the key that signs was revoked: what it signs, nobody accepts.
         """
         issuer = self.issuer()
         if self.is_revoked(self._kid(issuer)):
-            raise TokenRejected("token_revoked", "The key that signs tokens here was revoked; rotate it.")
+            reason = "The key that signs here was revoked; it must be rotated."
+            raise ServiceError(HTTPStatus.SERVICE_UNAVAILABLE, "key_revoked", reason)
         return issuer
 
     def anchors(self) -> tuple[TrustAnchor, ...]:
