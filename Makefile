@@ -103,6 +103,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 lock: $(if $(filter $(BIN)/uv,$(UV)),$(VENV)/.dev-packages)
 	$(COMPILE) pyproject.toml --extra all --group dev --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra demo --constraints requirements/dev.txt --output-file requirements/demo.txt
+	$(COMPILE) pyproject.toml --extra service --extra redis --extra postgres --constraints requirements/dev.txt --output-file requirements/service.txt
 	$(COMPILE) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
 	$(COMPILE) pyproject.toml --group bench --extra autogen --extra crewai --extra langchain --extra postgres --extra redis --constraints requirements/dev.txt --output-file requirements/bench.txt
 

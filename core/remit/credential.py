@@ -13,10 +13,10 @@ from remit.delegate import derive
 from remit.encoding import ArgumentError, EncodingError, parse_object, snapshot
 from remit.errors import AttenuationError, ConfigError, KeyFileError, TokenRejected, shown
 from remit.files import PRIVATE_MODE, PRIVATE_READERS, as_path, read_object, write_new
-from remit.grant import build_grant, build_terms, holder_of
+from remit.grant import RESERVED, build_grant, build_terms, holder_of
 from remit.keys import HolderKey, private_key
 from remit.names import Clock, check_clock, check_name, check_text, mapping, moment, read_clock
-from remit.proof import Presentation, make_proof
+from remit.proof import EXCHANGE, Presentation, make_proof
 from remit.token import MAX_TOKEN_SIZE, Claims, unverified_claims
 from remit.verify import MAX_CHAIN_SIZE, check_size
 
@@ -271,9 +271,22 @@ class Credential:
             nonce: what the enforcement point asked for, if it did.
 
         Raises:
-            ConfigError: when an argument has no JSON form, or a name is blank.
+            ConfigError: when an argument has no JSON form, or a name is blank or Remit's own.
             TokenRejected: when the credential is closed or holds no private key.
         """
+        if check_name("capability", capability).startswith(RESERVED):  # a model may have written it
+            raise ConfigError(f"there is no capability {shown(capability)}: {RESERVED!r} is Remit's own")
+        return self._presented(capability, arguments, audience, nonce)
+
+    def present_for_exchange(
+        self, request: Mapping[str, object], *, audience: str, nonce: str | None = None
+    ) -> Presentation:
+        """Return what a service exchanges for another token as `request` says (`RemoteIssuer.exchange`)."""
+        return self._presented(EXCHANGE, request, audience, nonce)
+
+    def _presented(
+        self, tool: str, arguments: object, audience: str | None, nonce: str | None
+    ) -> Presentation:
         key = self._signing_key()
         if not isinstance(arguments, Mapping) or not all(isinstance(name, str) for name in arguments):
             raise ConfigError("arguments must map parameter names to values")
@@ -284,7 +297,7 @@ class Credential:
         proof = make_proof(
             token_id=self.token_id,
             token_digest=self._digest,
-            tool=check_name("capability", capability),
+            tool=tool,
             arguments=forms,
             key=key,
             now=read_clock(self._clock),
@@ -297,9 +310,7 @@ class Credential:
         if self._closed:
             raise TokenRejected("credential_closed", "The credential was closed.")
         if self._key is None:
-            raise TokenRejected(
-                "proof_missing", "The credential holds no private key, so it can prove nothing."
-            )
+            raise TokenRejected("proof_missing", "The credential holds no private key; it can prove nothing.")
         return self._key
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -318,9 +329,8 @@ class Credential:
         Raises:
             KeyFileError: when the file cannot be read, others can, or it holds no credential.
         """
-        return cls._from_members(
-            read_object(path, forbidden_mode=PRIVATE_READERS), f"file {shown(str(as_path(path)))}", clock
-        )
+        members = read_object(path, forbidden_mode=PRIVATE_READERS)
+        return cls._from_members(members, f"file {shown(str(as_path(path)))}", clock)
 
     @classmethod
     def from_env(cls, variable: str = _ENV, *, clock: Clock | None = None) -> Credential:
@@ -342,9 +352,7 @@ class Credential:
             try:
                 return cls.from_token(text, clock=clock)
             except TokenRejected as error:
-                raise KeyFileError(
-                    f"{where} holds neither a credential nor a token: {error.reason}"
-                ) from None
+                raise KeyFileError(f"{where} holds no credential and no token: {error.reason}") from None
         try:
             members = parse_object(text.encode("utf-8", "surrogateescape"))
         except EncodingError as error:

@@ -22,6 +22,7 @@ from remit.delegate import derive
 from remit.errors import AttenuationError, shown
 from remit.grant import build_grant, build_terms, holder_of
 from remit.names import items, mapping
+from remit.proof import EXCHANGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,10 +34,8 @@ if TYPE_CHECKING:
     from remit.token import Claims
     from remit.verify import VerifiedChain
 
-__all__ = ["EXCHANGE", "Exchange", "ancestors", "common_audience", "origin", "secrets_within"]
+__all__ = ["Exchange", "ancestors", "common_audience", "origin", "secrets_within"]
 
-EXCHANGE: Final = "remit:exchange"
-"""The tool that a proof for an exchange names. No token grants it."""
 _AGENT: Final = "agent:"
 _TOKEN: Final = "token:"  # noqa: S105 - the prefix of a subject
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from remit.capability import SECRET_PREFIX, Capability, Limit
 from remit.constraints import OneOf
@@ -14,6 +14,7 @@ from remit.keys import HolderKey, PublicKey, public_key
 from remit.names import check_name, items, mapping, timestamp
 
 __all__ = [
+    "RESERVED",
     "Capabilities",
     "Grant",
     "Secrets",
@@ -23,6 +24,9 @@ __all__ = [
     "check_audience",
     "holder_of",
 ]
+
+RESERVED: Final = "remit:"
+"""Names that no capability has, so that a proof for one of Remit's own purposes is none for a tool."""
 
 Capabilities: TypeAlias = "Iterable[str | Capability]"
 """Capabilities to grant; a bare name allows any arguments."""
@@ -123,6 +127,10 @@ def _add(tools: dict[str, Capability], item: object) -> None:
     capability = item if isinstance(item, Capability) else Capability(check_name("a capability", item))
     if capability.name in tools:
         raise ConfigError(f"capability {shown(capability.name)} is named twice")
+    if capability.name.startswith(RESERVED):
+        raise ConfigError(
+            f"capability {shown(capability.name)}: names that begin with {RESERVED!r} are Remit's own"
+        )
     if capability.name.startswith(SECRET_PREFIX):
         raise ConfigError(f"capability {shown(capability.name)}: secrets are granted with secrets=[...]")
     tools[capability.name] = capability

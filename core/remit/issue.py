@@ -341,6 +341,7 @@ class Issuer:
             capabilities=tuple(tools),
             session=claims.session,
             task=claims.task,
+            revoked_with=(f"key:{self._key.public.thumbprint}", *claims.exchanged),
         )
         try:
             self._ledger.enroll(token)

@@ -26,12 +26,21 @@ class LiveToken:
     """The names of the capabilities that it grants."""
     session: str | None = None
     task: str | None = None
+    revoked_with: tuple[str, ...] = ()
+    """What it is revoked with besides itself, its agent and its holder's key, as subjects of revocations: the
+    key that signed it, and what it was exchanged for."""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """All that a revocation of it may name."""
+        return f"token:{self.token_id}", f"agent:{self.agent}", f"key:{self.holder}", *self.revoked_with
 
     def to_dict(self) -> dict[str, object]:
         """Return the metadata as a JSON object, what is not set left out."""
         names = ("token_id", "agent", "issuer", "holder", "issued_at", "expires_at", "session", "task")
         members = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return {**members, "capabilities": list(self.capabilities)}
+        lists = {"capabilities": list(self.capabilities), "revoked_with": list(self.revoked_with)}
+        return {**members, **lists}
 
 
 class Register(Protocol):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from remit.verify import VerifiedChain
 
 __all__ = [
+    "EXCHANGE",
     "MAX_PROOF_SIZE",
     "MAX_WINDOW",
     "Presentation",
@@ -27,6 +28,8 @@ __all__ = [
     "verify_proof",
 ]
 
+EXCHANGE: Final = "remit:exchange"
+"""The tool that a proof for an exchange of tokens names. No token grants it."""
 MAX_PROOF_SIZE: Final = 262_144
 """Bytes of one proof, which carries the arguments of the call."""
 

@@ -90,7 +90,8 @@ def _revoked_link(chain: VerifiedChain, revoked: Mapping[str, float]) -> int | N
     for position, link in enumerate(chain.links):
         if f"token:{link.id}" in revoked or f"key:{link.holder.thumbprint}" in revoked:
             return position
-        names = (f"agent:{link.agent_name}", *link.exchanged)
-        if any(link.issued_at <= revoked.get(name, -math.inf) for name in names):
+        if link.issued_at <= revoked.get(f"agent:{link.agent_name}", -math.inf):
+            return position
+        if any(link.issued_at <= revoked.get(subject, -math.inf) for subject in link.exchanged):
             return position
     return None

@@ -50,7 +50,7 @@ _ALG: Final = "Ed25519"
 _DETAILS_TYPE: Final = "attenuating_agent_token"
 _EXTENSION: Final = "remit"
 _FEATURES: Final = ("nbf", "sid", "task", "delegate_only", "limits", "exchanged")
-_SUBJECTS: Final = ("token:", "agent:", "key:")
+_SUBJECT: Final = re.compile(r"(token|agent|key):\S(.{0,254}\S)?")
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f]+")
 _LATEST: Final = 253_402_300_799  # the last second that a datetime can show
 _MAX_NAME: Final = 256
@@ -348,8 +348,8 @@ def _set(payload: JsonObject, name: str) -> tuple[str, ...]:
 
 def _subjects(payload: JsonObject) -> tuple[str, ...]:
     subjects = _set(payload, "exchanged")
-    if not all(subject.startswith(_SUBJECTS) for subject in subjects):
-        raise EncodingError("has an exchanged that names neither a token, an agent nor a key")
+    if not all(_SUBJECT.fullmatch(subject) and subject.isprintable() for subject in subjects):
+        raise EncodingError("has an exchanged that names something but tokens, agents and keys")
     return subjects
 
 

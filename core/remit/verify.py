@@ -277,6 +277,8 @@ def _child(envelope: Envelope, chain: VerifiedChain) -> Claims:
             link=link,
         )
     claims = Claims.parse(payload, envelope.header.features)
+    if claims.exchanged:
+        raise EncodingError("says what it was exchanged for, which is for an issuer to say")
     broken = next(_broken_links(claims, chain), None)
     if broken is not None:
         raise TokenRejected("token_chain_invalid", f"Token {link} of the chain {broken}.", link=link)

@@ -13,6 +13,7 @@ import remit.testing  # pyright: ignore[reportUnusedImport] - so that pages may 
 import remit_autogen
 import remit_crewai
 import remit_langchain
+import remit_service
 from remit.constraints.narrowing import NARROWING
 from remit.constraints.registry import CONSTRAINT_TYPES
 
@@ -22,7 +23,7 @@ CONCEPTS = ROOT / "docs" / "concepts.md"
 PLANNED = ROOT / "docs" / "requirements.md"
 """What must be there one day: the names in it, and the way to it, are not looked at."""
 NO_NAMES = {"remit.toml", "remit.demos", "remit.integrations"}
-PACKAGES = {each.__name__: each for each in (remit, remit_autogen, remit_crewai, remit_langchain)}
+PACKAGES = {each.__name__: each for each in (remit, remit_autogen, remit_crewai, remit_langchain, remit_service)}
 OF_A_CLASS = {
     "issuer": remit.Issuer,
     "credential": remit.Credential,

@@ -96,7 +96,7 @@ def proof(key: str = "p", expires_at: int = NOW + 301) -> Proof:
 def live(name: str = "t-1", **fields: Any) -> LiveToken:
     """The metadata of a token."""
     usual: dict[str, Any] = {"agent": "a-1", "issuer": "https://auth.acme.example", "holder": "thumb"}
-    usual |= {"issued_at": NOW, "expires_at": NOW + 600, **fields}
+    usual |= {"issued_at": NOW, "expires_at": NOW + 600, "revoked_with": ("key:k", "agent:é"), **fields}
     return LiveToken(token_id=name, **usual)
 
 

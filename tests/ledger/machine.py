@@ -136,6 +136,7 @@ class LedgerMachine(RuleBasedStateMachine):
             expires_at=int(self.now) + lives,
             capabilities=tuple(capabilities),
             session=session,
+            revoked_with=tuple(f"token:{each}" for each in capabilities),
         )
         self.both(lambda ledger: ledger.enroll(token))
 

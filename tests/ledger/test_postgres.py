@@ -418,7 +418,7 @@ def fill(server: PostgresServer, schema: str, first: int, last: int) -> None:
             INSERT INTO counters SELECT key, 1, 1, expiry FROM many;
             INSERT INTO uses SELECT sha256('r'), n, 1 FROM many ON CONFLICT DO NOTHING;
             INSERT INTO proofs SELECT key, expiry FROM many;
-            INSERT INTO tokens SELECT 't-' || n, 'a', 'i', 'h', 1, expiry, ARRAY['c'], NULL, NULL FROM many;
+            INSERT INTO tokens SELECT 't-' || n, 'a', 'i', 'h', 1, expiry, ARRAY['c'], NULL, NULL, '{}' FROM many;
             """)
 
 

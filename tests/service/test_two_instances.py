@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from tests.ledger.postgres_server import PostgresServer
-from tests.ledger.redis_server import RedisServer
 
 import remit
 from remit.keys import HolderKey
 
+from ..ledger.postgres_server import PostgresServer  # noqa: TID252 - the servers of another folder
+from ..ledger.redis_server import RedisServer  # noqa: TID252 - as above
 from .support import PATIENCE, URI, Deployment, Serving, credential_of, holder
 
 pytestmark = pytest.mark.servers

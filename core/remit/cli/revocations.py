@@ -90,7 +90,7 @@ def tokens(
     """
     with open_ledger(loaded(config)) as ledger:
         found = _live(ledger, agent, limit)
-        revoked = revoked_among(ledger, {subject for token in found for subject in _subjects(token)})
+        revoked = revoked_among(ledger, {subject for token in found for subject in token.subjects})
     entries = [(token, _is_revoked(token, revoked)) for token in found]
     if as_json:
         print_json([{**token.to_dict(), "revoked": is_revoked} for token, is_revoked in entries])
@@ -120,12 +120,8 @@ def _live(ledger: Ledger, agent: str | None, limit: int) -> list[LiveToken]:
     return found[:limit]
 
 
-def _subjects(token: LiveToken) -> tuple[str, str, str]:
-    return f"token:{token.token_id}", f"agent:{token.agent}", f"key:{token.holder}"
-
-
 def _is_revoked(token: LiveToken, revoked: dict[str, float | None]) -> bool:
-    by_token, by_agent, by_key = _subjects(token)
+    by_token, by_agent, by_key = token.subjects
     if by_token in revoked or by_key in revoked:
         return True
     until = revoked.get(by_agent)

@@ -322,7 +322,7 @@ def _revoked(
 
 
 def _token(token_id: str, agent: str, issuer: str, holder: str, *rest: Any) -> LiveToken:
-    issued_at, expires_at, capabilities, session, task = rest
+    issued_at, expires_at, capabilities, session, task, revoked_with = rest
     return LiveToken(
         token_id=_read(token_id),
         agent=_read(agent),
@@ -333,4 +333,5 @@ def _token(token_id: str, agent: str, issuer: str, holder: str, *rest: Any) -> L
         capabilities=tuple(map(_read, capabilities)),
         session=_read(session),
         task=_read(task),
+        revoked_with=tuple(map(_read, revoked_with)),
     )

@@ -66,7 +66,8 @@ CREATE TABLE {schema}.tokens (
     expires_at bigint NOT NULL,
     capabilities text[] NOT NULL,
     session text,
-    task text
+    task text,
+    revoked_with text[] NOT NULL
 );
 CREATE INDEX tokens_by_expiry ON {schema}.tokens (expires_at, token_id);
 INSERT INTO {schema}.feed DEFAULT VALUES;
@@ -316,14 +317,16 @@ _TOKENS: Final = """
 CREATE FUNCTION {schema}.enroll(entry json) RETURNS void {trusted} AS $$
 BEGIN
     INSERT INTO {schema}.tokens AS t
-        (token_id, agent, issuer, holder, issued_at, expires_at, capabilities, session, task)
+        (token_id, agent, issuer, holder, issued_at, expires_at, capabilities, session, task, revoked_with)
     SELECT e.token_id, e.agent, e.issuer, e.holder, e.issued_at, e.expires_at,
-        e.capabilities, e.session, e.task
+        e.capabilities, e.session, e.task, e.revoked_with
     FROM json_to_record(entry) AS e (token_id text, agent text, issuer text, holder text,
-        issued_at bigint, expires_at bigint, capabilities text[], session text, task text)
+        issued_at bigint, expires_at bigint, capabilities text[], session text, task text,
+        revoked_with text[])
     ON CONFLICT (token_id) DO UPDATE SET agent = excluded.agent, issuer = excluded.issuer,
         holder = excluded.holder, issued_at = excluded.issued_at, expires_at = excluded.expires_at,
-        capabilities = excluded.capabilities, session = excluded.session, task = excluded.task;
+        capabilities = excluded.capabilities, session = excluded.session, task = excluded.task,
+        revoked_with = excluded.revoked_with;
 END $$;
 
 CREATE FUNCTION {schema}.token(name text) RETURNS SETOF {schema}.tokens {trusted} STABLE AS $$

@@ -320,5 +320,6 @@ def _line(entry: Revocation) -> str:
 
 def _live_token(said: bytes) -> LiveToken:
     members: dict[str, Any] = json.loads(said.partition(b":")[2])
-    members["capabilities"] = tuple(members["capabilities"])
+    for name in ("capabilities", "revoked_with"):
+        members[name] = tuple(members[name])
     return LiveToken(**members)

@@ -51,7 +51,7 @@ STEPS: Final[_Steps] = (
         """CREATE TABLE token (
             token_id TEXT PRIMARY KEY, agent TEXT NOT NULL, issuer TEXT NOT NULL, holder TEXT NOT NULL,
             issued_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, capabilities TEXT NOT NULL,
-            session TEXT, task TEXT) WITHOUT ROWID""",
+            session TEXT, task TEXT, revoked_with TEXT NOT NULL) WITHOUT ROWID""",
         "CREATE INDEX token_expiry ON token (expires_at, token_id)",
     ),
 )

@@ -136,7 +136,7 @@ def _forget_proofs(connection: sqlite3.Connection, now: float, limit: int) -> in
 def enroll(connection: sqlite3.Connection, token: LiveToken) -> None:
     """Keep the metadata of a token, in place of what was known of it."""
     connection.execute(
-        "INSERT OR REPLACE INTO token VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO token VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             token.token_id,
             token.agent,
@@ -147,6 +147,7 @@ def enroll(connection: sqlite3.Connection, token: LiveToken) -> None:
             json.dumps(token.capabilities),
             token.session,
             token.task,
+            json.dumps(token.revoked_with),
         ),
     )
 
@@ -170,7 +171,7 @@ def tokens(
 
 
 def _token(row: tuple[Any, ...]) -> LiveToken:
-    token_id, agent, issuer, holder, issued_at, expires_at, capabilities, session, task = row
+    token_id, agent, issuer, holder, issued_at, expires_at, capabilities, session, task, revoked_with = row
     return LiveToken(
         token_id=token_id,
         agent=agent,
@@ -181,6 +182,7 @@ def _token(row: tuple[Any, ...]) -> LiveToken:
         capabilities=tuple(json.loads(capabilities)),
         session=session,
         task=task,
+        revoked_with=tuple(json.loads(revoked_with)),
     )
 
 

@@ -97,7 +97,7 @@ class Http:
     """
 
     def __init__(self, url: object, *, timeout: Duration, ca_file: str | os.PathLike[str] | None) -> None:
-        self.url = check_url("the service's URL", url)
+        self.url: str = check_url("the service's URL", url)
         self._timeout = seconds("timeout", timeout, maximum=_LONGEST)
         self._tls = None if ca_file is None and self.url.startswith("http:") else _tls(ca_file)
         self._lock = Lock()

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from remit.encoding import canonicalize
-from remit.exchange import EXCHANGE
 from remit.forks import renew_in_child
 from remit.grant import holder_of
 from remit.names import check_clock, check_name, check_reason
@@ -207,7 +206,7 @@ class RemoteIssuer:
         if not isinstance(nonce, str):
             raise unavailable(NoAnswer("gave no nonce"))
         form, proved = exchange_form(asked, nonce)
-        presentation = credential.present(EXCHANGE, proved, audience=credential.issuer, nonce=nonce)
+        presentation = credential.present_for_exchange(proved, audience=credential.issuer, nonce=nonce)
         form["subject_token"] = json.dumps(presentation.to_dict())
         said = self._post("/token", form, ())
         return received(said.get("access_token"), asked, private, self._clock)

@@ -38,6 +38,11 @@ class ServiceError(Exception):
         headers: what else the response says.
     """
 
+    status: int
+    code: str
+    reason: str
+    headers: dict[str, str]
+
     def __init__(
         self, status: int, code: str, reason: str, *, headers: Mapping[str, str] | None = None
     ) -> None:

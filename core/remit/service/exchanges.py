@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 from remit.capability import SECRET_PREFIX
 from remit.encoding import EncodingError, parse_object
 from remit.errors import AttenuationError, CapabilityDenied, ConfigError, Denied, TokenRejected, shown
-from remit.exchange import EXCHANGE, Exchange, common_audience, origin
+from remit.exchange import Exchange, common_audience, origin
 from remit.keys import public_key
 from remit.names import read_clock
-from remit.proof import ProofPolicy, read_presentation, verify_proof
+from remit.proof import EXCHANGE, ProofPolicy, read_presentation, verify_proof
 from remit.service.asked import invalid
 from remit.service.chains import asked_of_ledger, nonce_in
 from remit.service.details import BAD_DETAILS, BAD_SCOPE, DETAILS, SCOPE, details_in, holder_in, scope_in

@@ -85,8 +85,8 @@ class Register:
             raise TokenRejected("revocations_stale", "It is not known which of the tokens are revoked.")
         shown: list[dict[str, object]] = []
         for token in tokens:
-            names = (f"token:{token.token_id}", f"agent:{token.agent}", f"key:{token.holder}")
-            revoked = any(token.issued_at <= until for _, until in view.revoked(frozenset(names)))
+            named = view.revoked(frozenset(token.subjects))
+            revoked = any(token.issued_at <= until for _, until in named)
             shown.append({**token.to_dict(), "revoked": revoked})
         return shown
 

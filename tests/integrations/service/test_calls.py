@@ -42,6 +42,11 @@ async def test_path_and_query_are_the_arguments(world: World, app: Any) -> None:
     }
 
 
+async def test_an_empty_text_is_an_argument(world: World, app: Any) -> None:
+    answer = await send(app, "GET", "/search?q=", headers=world.header("trades:search", {"q": ""}))
+    assert answer.json() == {"q": ""}
+
+
 async def test_a_presentation_may_be_in_the_body(world: World, app: Any) -> None:
     body = {
         **world.presented("trades:propose", TRADE).to_dict(),

@@ -326,6 +326,19 @@ async def test_a_header_that_is_no_presentation_is_denied_and_recorded(
     assert world.events() == [("decision", False, answer.json()["code"])]
 
 
+async def test_a_sound_presentation_is_refused_in_a_header_that_holds_more(world: World, app: Any) -> None:
+    presented = world.presented("echo", {}).to_dict()
+    whole = packed(presented)
+    for header in (
+        packed({**presented, "agent": "root"}),
+        f"{whole[:8]}!!!!{whole[8:]}",
+        f"{whole[:8]}    {whole[8:]}",
+    ):
+        answer = await raw(app, "POST", "/echo", header=[("Remit-Presentation", header)])
+        assert (answer.status, answer.json()["code"]) == (401, "token_malformed")
+    assert (await raw(app, "POST", "/echo", header=[("Remit-Presentation", whole)])).status == 200
+
+
 async def test_a_presentation_is_no_argument_and_never_reaches_the_application(world: World) -> None:
     seen: list[Any] = []
 

@@ -70,11 +70,12 @@ class Node:
 
     def subjects(self) -> Iterator[str]:
         """Yield what would have to be revoked for this token to be."""
+        if self.token is not None:
+            yield from self.token.subjects
+            return
         yield f"token:{self.token_id}"
         if self.agent is not None:
             yield f"agent:{self.agent}"
-        if self.token is not None:
-            yield f"key:{self.token.holder}"
 
     def activity(self) -> float:
         """Return when it or something derived from it was last used or issued."""
@@ -110,7 +111,8 @@ class Forest:
         parent: Node | None = None
         for token_id in record.chain[:_DEEPEST]:
             node = self._node(token_id)
-            if parent is not None:
+            # Whoever derives a token chooses its identifier. Of one that was issued, its issue says all.
+            if parent is not None and (node.token is None or record.event == "issue"):
                 _join(parent, node)
             node.first_seen = min(node.first_seen, record.at)
             parent = node

@@ -99,7 +99,7 @@ class Registry:
     def standing(self, tokens: Iterable[LiveToken]) -> list[Holding]:
         """Return tokens with how they stand."""
         now, listed = read_clock(self._clock), list(tokens)
-        revoked = self.revoked(subject for token in listed for subject in _subjects(token))
+        revoked = self.revoked(subject for token in listed for subject in token.subjects)
         return [Holding(token, _state(token, revoked, now)) for token in listed]
 
     def revoked(self, subjects: Iterable[str]) -> Mapping[str, float]:
@@ -124,12 +124,8 @@ class Registry:
         return None
 
 
-def _subjects(token: LiveToken) -> tuple[str, str, str]:
-    return f"token:{token.token_id}", f"agent:{token.agent}", f"key:{token.holder}"
-
-
 def _state(token: LiveToken, revoked: Mapping[str, float], now: float) -> State:
-    if any(token.issued_at <= revoked.get(subject, -1) for subject in _subjects(token)):
+    if any(token.issued_at <= revoked.get(subject, -1) for subject in token.subjects):
         return State.REVOKED
     return State.LIVE if now < token.expires_at else State.EXPIRED
 

@@ -1,1 +1,0 @@
-"""The issuing service, over HTTP."""
