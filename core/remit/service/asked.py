@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_declared",
+    "check_honoured",
     "check_members",
     "invalid",
     "read_details",
@@ -42,6 +43,12 @@ _MEMBERS: Final = (
     "subject_pubkey", "scope", "authorization_details", "expires_in_seconds", "agent", "secrets", "limits",
     "session", "task", "audience", "max_depth", "delegate_only",
 )  # fmt: skip
+_RESTRICTIONS: Final = (
+    "agent", "audience", "resource", "session", "task", "expires_in", "expires_in_seconds", "not_before",
+    "max_depth", "limits", "delegate_only", "secrets",
+)  # fmt: skip
+"""Parameters of forms that would narrow a token, or say whose it is."""
+_TARGETS: Final = ("audience", "resource")
 _MEMBER: Final = re.compile(r"[a-z][a-z_]{0,31}")
 _HEX: Final = re.compile(r"[0-9a-f]{64}|[0-9A-F]{64}")
 _BASE64: Final = re.compile(r"([A-Za-z0-9+/]{43}|[A-Za-z0-9_-]{43})=?")
@@ -69,6 +76,25 @@ def check_members(document: JsonObject, known: Iterable[str]) -> None:
         close = nearest(name, names)
         hint = "." if close is None else f", did you mean {shown(close)}?"
         raise invalid(f"The body has an unknown member {shown(name)}{hint}")
+
+
+def check_honoured(form: Mapping[str, str], honoured: Iterable[str] = ()) -> None:
+    """Refuse a restriction that is asked for and that the token would not have.
+
+    Parameters that mean nothing here are ignored, as RFC 6749, Section 3.2, has it.
+
+    Args:
+        form: the parameters of a request to the OAuth face.
+        honoured: the restrictions that the token will have.
+
+    Raises:
+        ServiceError: 400 `invalid_request`, or `invalid_target` (RFC 8707, Section 2) for where it may be
+            used.
+    """
+    for name in _RESTRICTIONS:
+        if name in form and name not in honoured:
+            code = "invalid_target" if name in _TARGETS else "invalid_request"
+            raise invalid(f"{name} cannot be asked for with this grant_type; leave it out.", code=code)
 
 
 def read_issue(config: Config, document: JsonObject) -> tuple[IssueKeywords, PublicKey]:

@@ -6,7 +6,9 @@ Here somebody asks about a token, or gives one back, and that depends on none of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from remit.checks import check_times
@@ -15,20 +17,25 @@ from remit.errors import Denied, TokenRejected
 from remit.intake import tokens_of
 from remit.names import DEFAULT_MAX_TTL, read_clock, seconds
 from remit.proof import MAX_PROOF_SIZE
+from remit.service.errors import ServiceError
 from remit.standing import check_standing
 from remit.token import PROOF, Envelope
 from remit.verify import ChainVerifier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from remit.encoding import JsonValue
     from remit.service.instance import Instance
     from remit.verify import VerifiedChain
 
-__all__ = ["Chains", "asked_of_ledger", "nonce_in", "tokens_in"]
+__all__ = ["AGENT", "Chains", "asked_of_ledger", "check_agents", "nonce_in", "tokens_in"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+AGENT: Final = "agent:"
+"""How a subject of a revocation begins that names an agent."""
 _FRESH: Final = 1
 """Seconds that what is known of revocations may be old; the ledger has just been asked."""
 
@@ -59,6 +66,32 @@ class Chains:
         view = self._instance.view
         asked_of_ledger(view.catch_up)
         check_standing(view, chain, read_clock(self._instance.clock), _FRESH)
+
+
+def check_agents(instance: Instance, agents: Iterable[str]) -> None:
+    """Refuse to issue a token that is revoked already, with all that its agents were issued up to now.
+
+    Args:
+        instance: where it is to be issued.
+        agents: whose revocation would revoke it.
+
+    Raises:
+        ServiceError: 503 `agent_revoked`; its `Retry-After` says when tokens are good again.
+        Denied: when the ledger does not answer.
+    """
+    asked_of_ledger(instance.view.catch_up)
+    now = read_clock(instance.clock)
+    known = instance.view.revoked(frozenset(f"{AGENT}{agent}" for agent in agents))
+    until = max([until for _, until in known], default=-math.inf)
+    if int(now) <= until:
+        # Of an agent that is revoked for ever, nobody can say when.
+        pause = {"Retry-After": str(math.ceil(int(until) + 1 - now))} if math.isfinite(until) else {}
+        raise ServiceError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "agent_revoked",
+            "The agent's tokens were revoked, also those that would be issued now; ask again later.",
+            headers=pause,
+        )
 
 
 def tokens_in(text: str) -> list[JsonValue]:

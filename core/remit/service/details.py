@@ -21,6 +21,7 @@ __all__ = [
     "DETAILS",
     "DETAILS_TYPE",
     "SCOPE",
+    "check_secrets",
     "check_within",
     "details_in",
     "holder_in",
@@ -39,8 +40,11 @@ _MEMBERS: Final = frozenset({"type", "tools"})
 _SCOPE_TOKEN: Final = re.compile(r"[!#-\[\]-~]+", re.ASCII)
 
 
-def details_in(text: str) -> list[Capability]:
-    """Return the capabilities in the JSON text of `authorization_details`: one object, with its tools.
+def details_in(text: str) -> tuple[list[Capability], list[Capability]]:
+    """Return what the JSON text of `authorization_details` names: one object, with its tools.
+
+    Returns:
+        The capabilities, and the secrets among the tools, as they stand in what was granted before.
 
     Raises:
         ServiceError: 400 `invalid_authorization_details`, also for a type or a member that nobody knows
@@ -54,21 +58,23 @@ def details_in(text: str) -> list[Capability]:
     details = members[DETAILS]
     if len(members) != 1 or not isinstance(details, list) or len(details) != 1:
         raise _bad_details("is not a JSON list of one object")
-    return list(_tools(details[0]).values())
+    named = _tools(details[0])
+    secrets = [tool for tool in named if tool.name.startswith(SECRET_PREFIX)]
+    if len(secrets) == len(named):
+        raise _bad_details("names no tools but secrets, which come with the tools they are granted for")
+    return [tool for tool in named if not tool.name.startswith(SECRET_PREFIX)], secrets
 
 
-def _tools(entry: JsonValue) -> dict[str, Capability]:
+def _tools(entry: JsonValue) -> list[Capability]:
     if not isinstance(entry, dict) or entry.get("type") != DETAILS_TYPE or entry.keys() != _MEMBERS:
         raise _bad_details(f"must have the type {DETAILS_TYPE} and tools, and nothing else")
     tools = entry["tools"]
     if not isinstance(tools, dict) or not tools:
         raise _bad_details("names no tools")
-    found: dict[str, Capability] = {}
+    found: list[Capability] = []
     for name, wire in tools.items():
-        if name.startswith(SECRET_PREFIX):
-            raise _bad_details("names a secret; secrets come with the tools that they are granted for")
         try:
-            found[name] = Capability.parse(name, wire)
+            found.append(Capability.parse(name, wire))
         except EncodingError as error:
             raise _bad_details(f"has a tool {shown(name)} that {error}") from None
     return found
@@ -116,6 +122,30 @@ def check_within(held: Mapping[str, Capability], asked: Iterable[Capability], co
         widening = granted.widening(capability)
         if widening is not None:
             raise ServiceError(400, code, f"{shown(capability.name)} {widening.problem}.")
+
+
+def check_secrets(
+    held: Mapping[str, Capability], coming: Mapping[str, Capability], asked: Iterable[Capability]
+) -> None:
+    """Refuse secrets that are not within those that are held, or that ask for less than comes along.
+
+    They come with the tools that they are granted for, and naming them changes nothing.
+
+    Args:
+        held: the secrets that whoever asks has, as capabilities by name.
+        coming: those that come with the tools that are asked for.
+        asked: those that are named.
+
+    Raises:
+        ServiceError: 400 `invalid_authorization_details`.
+    """
+    named = list(asked)
+    check_within(held, named, BAD_DETAILS)
+    for secret in named:
+        comes = coming.get(secret.name)
+        if comes is not None and secret.widening(comes) is not None:
+            reason = f"{shown(secret.name)} comes with its tools, and cannot be narrowed here; leave it out."
+            raise ServiceError(400, BAD_DETAILS, reason)
 
 
 def holder_in(text: str | None) -> JsonObject:

@@ -12,29 +12,38 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from remit.capability import SECRET_PREFIX
+from remit.capability import SECRET_PREFIX, Capability
 from remit.encoding import EncodingError, parse_object
 from remit.errors import AttenuationError, CapabilityDenied, ConfigError, Denied, TokenRejected, shown
-from remit.exchange import Exchange, common_audience, origin
+from remit.exchange import Exchange, common_audience, secrets_within
 from remit.keys import public_key
 from remit.names import read_clock
 from remit.proof import EXCHANGE, ProofPolicy, read_presentation, verify_proof
-from remit.service.asked import invalid
-from remit.service.chains import asked_of_ledger, nonce_in
-from remit.service.details import BAD_DETAILS, BAD_SCOPE, DETAILS, SCOPE, details_in, holder_in, scope_in
+from remit.service.asked import check_honoured, invalid
+from remit.service.chains import AGENT, asked_of_ledger, check_agents, nonce_in
+from remit.service.details import (
+    BAD_DETAILS,
+    BAD_SCOPE,
+    DETAILS,
+    SCOPE,
+    check_secrets,
+    details_in,
+    holder_in,
+    scope_in,
+)
 from remit.service.errors import ServiceError
 from remit.service.nonces import Nonces
 from remit.service.tokens import NONCE
 from remit.trail import Entry, Trail
 
 if TYPE_CHECKING:
-    from remit.capability import Capability
     from remit.credential import Credential
     from remit.encoding import JsonObject
     from remit.issue import Issuer
     from remit.proof import Presentation
     from remit.service.chains import Chains
     from remit.service.instance import Instance
+    from remit.token import Claims
     from remit.verify import VerifiedChain
 
 __all__ = ["ISSUED_TYPE", "PRESENTATION_TYPE", "Exchanges"]
@@ -48,6 +57,8 @@ _WINDOW: Final = 30
 """Seconds that a proof's time may lie away from now, where the policy file says nothing."""
 _UNPROVED: Final = frozenset({"subject_token", "client_id", "client_secret"})
 """Parameters that a proof does not repeat: what it is part of, and who sends it."""
+_HONOURED: Final = ("agent", "audience", "session", "task", "expires_in_seconds", "max_depth")
+"""The restrictions that can be asked for."""
 _DEPTH: Final = re.compile(r"[0-8]", re.ASCII)
 _LENGTH: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
@@ -102,7 +113,8 @@ class Exchanges:
                 policy=self._proofs,
             )
             exchange = self._exchange(chain, holder, form)
-            exchange.claims(issuer.uri, now)  # what is refused anyway does not use up a proof
+            # What is refused anyway does not use up a proof.
+            check_agents(self._instance, _agents(exchange.claims(issuer.uri, now)))
             asked_of_ledger(self._instance.ledger.commit, (), proof, now)
         except Denied as denial:
             self._trail.decided(entry, proved, denial)
@@ -138,9 +150,10 @@ class Exchanges:
 
     def _exchange(self, chain: VerifiedChain, holder: JsonObject, form: Mapping[str, str]) -> Exchange:
         agent = form.get("agent", chain.leaf.agent_name)
-        # Nobody has the issuer sign the name of somebody who gets tokens of their own.
-        if agent in self._instance.config.agents and agent != origin(chain.root):
-            raise invalid(f"The agent {shown(agent)} asks for its tokens itself; name another.")
+        # Nobody has the issuer sign the name of somebody who gets tokens of their own. A holder names its
+        # children as it likes, so the name is only its own where nobody else had a part in the chain.
+        if agent in self._instance.config.agents and _agents(*chain.links) != {agent}:
+            raise invalid(f"The agent {shown(agent)} asks for its tokens itself; name another in agent.")
         audience = form.get("audience")
         try:
             common_audience([*(link.audience for link in chain.links), audience and (audience,)])
@@ -160,9 +173,15 @@ class Exchanges:
         )
 
     def _asked(self, chain: VerifiedChain, form: Mapping[str, str]) -> list[Capability]:
-        if DETAILS in form:
-            return details_in(form[DETAILS])
         tools = chain.leaf.tools or {}
+        if DETAILS in form:
+            asked, secrets = details_in(form[DETAILS])
+            coming = {
+                f"{SECRET_PREFIX}{name}": Capability.secret(name, sources)
+                for name, sources in secrets_within(chain, [tool.name for tool in asked]).items()
+            }
+            check_secrets(tools, coming, secrets)
+            return asked
         held = {name: tool for name, tool in tools.items() if not name.startswith(SECRET_PREFIX)}
         return scope_in(form[SCOPE], self._instance.config.scopes, held)
 
@@ -186,10 +205,13 @@ def _check_supported(form: Mapping[str, str]) -> None:
         problem = "max_depth must be a whole number from 0 to 8."
     if problem is not None:
         raise invalid(problem)
-    if "resource" in form:
-        raise ServiceError(
-            400, "invalid_target", "Enforcement points are named by audience, not by resource."
-        )
+    check_honoured(form, _HONOURED)
+
+
+def _agents(*links: Claims) -> set[str]:
+    """Return the agents of tokens, and of those that they were exchanged for."""
+    before = [subject for link in links for subject in link.exchanged if subject.startswith(AGENT)]
+    return {link.agent_name for link in links} | {subject.removeprefix(AGENT) for subject in before}
 
 
 def _presentation(text: str) -> Presentation:

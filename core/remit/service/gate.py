@@ -135,18 +135,20 @@ class Gate:
         if scheme is not None and "client_secret" in form:
             raise ServiceError(400, "invalid_request", "Sign in by the header or by the body, not by both.")
         if scheme is None:
-            name, secret = form.get("client_id", ""), form.get("client_secret", "")
             if "client_secret" not in form:
                 raise _invalid_client("The client must sign in.")
+            presented = [(form.get("client_id", ""), form["client_secret"])]
         else:
-            name, secret = _basic(credential) if scheme == _BASIC else ("", "")
-            if form.get("client_id", name) != name:
+            presented = _basic(credential) if scheme == _BASIC else []
+            named = form.get("client_id")
+            if presented and named is not None and named not in [name for name, _ in presented]:
                 raise ServiceError(400, "invalid_request", "The header and the body name two clients.")
-        agent = self._access.client(name, secret)
-        if agent is None:
-            self._note(address, "client")
-            raise _invalid_client("There is no such client, or this is not its secret.")
-        return agent
+        for name, secret in presented:
+            agent = self._access.client(name, secret)
+            if agent is not None and form.get("client_id", name) == name:
+                return agent
+        self._note(address, "client")
+        raise _invalid_client("There is no such client, or this is not its secret.")
 
     def admin_or_client(self, request: Request, form: Mapping[str, str]) -> Agent | None:
         """Let in the administrator, for whom it returns None, or an OAuth client.
@@ -218,15 +220,24 @@ def _authorization(request: Request) -> tuple[str | None, str]:
     return scheme.lower(), credential
 
 
-def _basic(credential: str) -> tuple[str, str]:
-    """Return what a client signs in with; nobody's where it is malformed."""
+def _basic(credential: str) -> list[tuple[str, str]]:
+    """Return the names and secrets that a client may mean to sign in with; none where it is malformed.
+
+    They ought to be form-encoded (RFC 6749, Section 2.3.1). Much software sends them as they are
+    (RFC 7617), and what has a `+` or a `%` in it does not say which.
+    """
     try:
         name, colon, secret = b64decode(credential, validate=True).decode("utf-8").partition(":")
-        if not colon:
-            return "", ""
-        return unquote_plus(name, errors="strict"), unquote_plus(secret, errors="strict")
     except (binascii.Error, ValueError):
-        return "", ""
+        return []
+    if not colon:
+        return []
+    as_sent = (name, secret)
+    try:
+        decoded = (unquote_plus(name, errors="strict"), unquote_plus(secret, errors="strict"))
+    except ValueError:
+        return [as_sent]
+    return list(dict.fromkeys([decoded, as_sent]))
 
 
 def _invalid_client(reason: str) -> ServiceError:

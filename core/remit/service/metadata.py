@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 from fastapi import APIRouter, Request, Response
 
 from remit.encoding import b64url_encode
 from remit.service.details import DETAILS_TYPE
+from remit.service.errors import ServiceError
 from remit.service.oauth import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from remit.service.openapi import described
 
@@ -54,12 +57,14 @@ def router(instance: Instance, gate: Gate) -> APIRouter:  # noqa: ARG001 - anybo
         summary="What this authorization server offers, and where",
         responses={**described(_SERVER), **_UNCHANGED},
     )
+    routes.add_api_route(f"{_METADATA}/{{path:path}}", published.server_at, include_in_schema=False)
     return routes
 
 
 class _Published:
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
+        self._path = unquote(urlsplit(instance.url).path).removeprefix("/")
 
     def keys(self, request: Request) -> Response:
         """Return the issuer's keys that are trusted now, the one that signs first."""
@@ -68,6 +73,12 @@ class _Published:
             for anchor in self._instance.keys.published()
         ]
         return _answer(request, {"keys": published})
+
+    def server_at(self, request: Request, path: str) -> Response:
+        """Return the metadata where they are of an issuer whose URL has a path (RFC 8414, Section 3.1)."""
+        if path != self._path:
+            raise ServiceError(HTTPStatus.NOT_FOUND, "not_found", "Not Found.")
+        return self.server(request)
 
     def server(self, request: Request) -> Response:
         """Return the metadata of the authorization server."""

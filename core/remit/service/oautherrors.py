@@ -30,6 +30,7 @@ _ERRORS: Final = frozenset(
     }
 )
 _UNAUTHORIZED: Final = 401
+_TOO_MANY: Final = 429
 _SERVER: Final = 500
 _NOT_IN_DESCRIPTION: Final = re.compile(r"[^ !#-\[\]-~]", re.ASCII)
 """What an `error_description` must not hold: all that is not printable ASCII, quotes and backslashes."""
@@ -75,6 +76,6 @@ def _answer(request: Request, error: ServiceError) -> JSONResponse:
 def _oauth_error(error: ServiceError) -> str:
     if error.code in _ERRORS:
         return error.code
-    if error.status >= _SERVER:
+    if error.status >= _SERVER or error.status == _TOO_MANY:
         return "temporarily_unavailable"
     return "invalid_token" if error.status == _UNAUTHORIZED else "invalid_request"

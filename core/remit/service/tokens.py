@@ -21,6 +21,7 @@ from remit.errors import ConfigError, Denied
 from remit.proof import MAX_PROOF_SIZE
 from remit.service import tokendocs
 from remit.service.asked import check_members, invalid, read_issue
+from remit.service.chains import check_agents
 from remit.service.details import scope_of
 from remit.service.errors import status_of
 from remit.service.intake import read_json, read_query
@@ -78,6 +79,7 @@ class _Tokens:
         """Issue a root token to whoever holds the private key of `subject_pubkey`."""
         read_query(request, ())
         keywords, holder = read_issue(self._instance.config, body)
+        check_agents(self._instance, [keywords["agent"]])
         issuer = self._instance.keys.signing()
         try:
             credential = issuer.issue(**keywords, holder=holder.jwk)
