@@ -89,6 +89,8 @@ class Trial:
         if done.returncode == 0:
             return None
         failed = re.search(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
+        if failed is None and re.match(r"[.s]*F", done.stdout):  # pytest fell over it before it told the name
+            return "(a test, and pytest itself)"
         if failed is None:
             raise LookupError(done.stdout[-1_000:] + done.stderr[-1_000:])
         return failed.group(1).partition(f"{self.tests.name}/")[2]
