@@ -47,11 +47,18 @@ def deployment(url: str, tmp_path_factory: pytest.TempPathFactory) -> Deployment
     return Deployment.make(tmp_path_factory.mktemp("two") / "service", ledger=url)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def two(deployment: Deployment) -> Iterator[tuple[Serving, Serving]]:
     """Two instances that run."""
     with ExitStack() as stack:
         yield stack.enter_context(deployment.serve()), stack.enter_context(deployment.serve())
+
+
+@pytest.fixture
+def doomed(two: tuple[Serving, Serving], deployment: Deployment) -> Iterator[tuple[Serving, Serving]]:
+    """One more that runs, to be killed, and one of the two."""
+    with deployment.serve() as third:
+        yield third, two[1]
 
 
 def issued(at: httpx.Client, headers: dict[str, str], key: HolderKey, **more: Any) -> dict[str, Any]:
@@ -169,13 +176,13 @@ class Load:
                 self.unexpected.append(told.text)
 
 
-def test_killing_one_in_mid_load_loses_nothing(two: tuple[Serving, Serving], deployment: Deployment) -> None:
-    load = Load(two)
+def test_killing_one_in_mid_load_loses_nothing(doomed: tuple[Serving, Serving]) -> None:
+    load = Load(doomed)
     threads = [threading.Thread(target=load.run) for _ in range(4)]
     for thread in threads:
         thread.start()
     _until(lambda: len(load.issued) >= 60)
-    two[0].stop(signal.SIGKILL)
+    doomed[0].stop(signal.SIGKILL)
     before = len(load.issued)
     _until(lambda: len(load.issued) >= before + 60)
     load.done.set()
@@ -184,7 +191,7 @@ def test_killing_one_in_mid_load_loses_nothing(two: tuple[Serving, Serving], dep
     assert not load.unexpected
     assert load.revoked
     listed: dict[str, bool] = {}
-    with two[1].client(headers=two[1].headers) as other:
+    with doomed[1].client(headers=doomed[1].headers) as other:
         page: dict[str, Any] = {"next": None}
         while True:
             query = {"limit": 500} | ({} if page["next"] is None else {"cursor": page["next"]})
