@@ -189,17 +189,15 @@ class ChainVerifier:
 
     def _opened(self, envelope: Envelope, anchors: tuple[TrustAnchor, ...]) -> tuple[TrustAnchor, Any]:
         kid = envelope.header.kid
-        named = [anchor for anchor in anchors if anchor.key.thumbprint == kid] if kid else []
-        if kid and not named:
+        opened = _signed(envelope, anchors)
+        if opened is None and kid and all(anchor.key.thumbprint != kid for anchor in anchors):
+            known = anchors
             self._trust.refresh(kid)
             anchors = self._trust.anchors()
-            named = [anchor for anchor in anchors if anchor.key.thumbprint == kid]
-        for key in dict.fromkeys(anchor.key for anchor in named or anchors):
-            payload = envelope.opened_with(key)
-            if payload is not None:
-                signers = [anchor for anchor in anchors if anchor.key == key]
-                # One key may be trusted under several names; the token's own is the one that counts.
-                return next((a for a in signers if a.issuer == payload.get("iss")), signers[0]), payload
+            if anchors is not known:
+                opened = _signed(envelope, anchors)
+        if opened is not None:
+            return opened
         if any(envelope.mentions_issuer(anchor.issuer) for anchor in anchors):
             raise TokenRejected("token_signature_invalid", "The token's signature does not verify.", link=0)
         raise TokenRejected(
@@ -263,6 +261,22 @@ def check_size(tokens: tuple[str, ...]) -> None:
         raise TokenRejected("token_malformed", f"The chain is larger than {MAX_CHAIN_SIZE} bytes.")
     if len(set(tokens)) != len(tokens):
         raise TokenRejected("token_chain_invalid", "The chain holds the same token twice.")
+
+
+def _signed(envelope: Envelope, anchors: tuple[TrustAnchor, ...]) -> tuple[TrustAnchor, Any] | None:
+    """Return who of the anchors signed a token, and its payload; None when none did.
+
+    An issuer may name its keys as it likes: where a `kid` is no thumbprint, every key is tried.
+    """
+    kid = envelope.header.kid
+    named = [anchor for anchor in anchors if anchor.key.thumbprint == kid]
+    for key in dict.fromkeys(anchor.key for anchor in named or anchors):
+        payload = envelope.opened_with(key)
+        if payload is not None:
+            signers = [anchor for anchor in anchors if anchor.key == key]
+            # One key may be trusted under several names; the token's own is the one that counts.
+            return next((a for a in signers if a.issuer == payload.get("iss")), signers[0]), payload
+    return None
 
 
 def _child(envelope: Envelope, chain: VerifiedChain) -> Claims:

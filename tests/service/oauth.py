@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -57,8 +57,14 @@ class Face:
         )
 
     def token(self, key: HolderKey, **parameters: str) -> str:
-        """A token of `pricing-agent` for `key`."""
-        form = {**SIGNED_IN, "grant_type": "client_credentials", "req_cnf": confirmation(key), **parameters}
+        """A token of `pricing-agent` for `key`; without what is limited unless it is asked for by scope."""
+        form = {
+            **SIGNED_IN,
+            "grant_type": "client_credentials",
+            "req_cnf": confirmation(key),
+            "scope": "READ",
+            **parameters,
+        }
         answer = self.client().post("/token", data=form)
         assert answer.status_code == 200, answer.text
         issued: str = answer.json()["access_token"]
@@ -97,6 +103,19 @@ def details(tools: dict[str, Any], **more: Any) -> str:
 def confirmation(key: HolderKey) -> str:
     """The text of `req_cnf`."""
     return json.dumps({"jwk": key.public.jwk})
+
+
+def exchange_proof(
+    held: remit.Credential,
+    form: Mapping[str, str],
+    key: HolderKey,
+    *,
+    audience: str,
+    nonce: str | None = None,
+) -> str:
+    """The text of a presentation for an exchange: its proof is over the request, with the key's thumbprint."""
+    request = {**form, "req_cnf": key.public.thumbprint}
+    return json.dumps(held.present_for_exchange(request, audience=audience, nonce=nonce).to_dict())
 
 
 def refused(answer: Any, error: str, status: int = 400) -> dict[str, Any]:

@@ -17,7 +17,18 @@ from remit.cli.rotation import rotate_key
 from remit.keys import HolderKey
 from remit.token import Claims, unverified_claims
 
-from .oauth import OTHER, SIGNED_IN, TYPE, Face, confirmation, deployed, details, refused, served
+from .oauth import (
+    OTHER,
+    SIGNED_IN,
+    TYPE,
+    Face,
+    confirmation,
+    deployed,
+    details,
+    exchange_proof,
+    refused,
+    served,
+)
 from .support import URI, Clock, credential_of, holder
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -50,19 +61,13 @@ def asked(key: HolderKey, **parameters: str) -> dict[str, str]:
     return {name: value for name, value in {**usual, **parameters}.items() if value}
 
 
-def proved(form: dict[str, str], key: HolderKey) -> dict[str, str]:
-    """What a proof is made over: the request, with the thumbprint of the key."""
-    return {**form, "req_cnf": key.public.thumbprint}
-
-
 def exchange(
-    held: remit.Credential, key: HolderKey | None = None, /, *, named: str | None = URI, **parameters: str
+    held: remit.Credential, key: HolderKey | None = None, /, *, named: str = URI, **parameters: str
 ) -> dict[str, str]:
     """A whole request, as the holder of `held` makes it, with a proof for the service that is `named`."""
     key = key or holder()
     form = asked(key, **parameters)
-    presentation = held.present(TOOL, proved(form, key), audience=named)
-    return {**form, "subject_token": json.dumps(presentation.to_dict())}
+    return {**form, "subject_token": exchange_proof(held, form, key, audience=named)}
 
 
 def exchanged(client: TestClient, held: remit.Credential, **parameters: str) -> remit.Credential:
@@ -118,7 +123,7 @@ def test_whoever_has_but_the_tokens_gets_nothing(face: Face, client: TestClient)
         refused(client.post("/token", data={**asked(thief), "subject_token": token}), "invalid_request")
     own = remit.Issuer.generate(URI).issue("thief", ["prices:read"], max_depth=2)
     form = asked(thief)
-    proof = own.present(TOOL, proved(form, thief), audience=URI).proof
+    proof = json.loads(exchange_proof(own, form, thief, audience=URI))["aat_pop"]
     forged = json.dumps({"aat_chain": [held.token], "aat_pop": proof})
     body = refused(client.post("/token", data={**form, "subject_token": forged}), "invalid_request")
     assert body["code"] == "proof_invalid"
@@ -143,6 +148,11 @@ def test_of_many_at_once_one_is_answered(face: Face) -> None:
         assert sorted(pool.map(statuses, clients)) == [200] + [400] * 15
 
 
+def test_what_nobody_knows_is_ignored(face: Face, client: TestClient) -> None:
+    made = exchanged(client, face.issue(max_depth=2), prompt="none", client_assertion_type="x")
+    assert made.agent == "agent-a"
+
+
 def test_a_proof_is_for_this_request_alone(face: Face, client: TestClient) -> None:
     held, thief = face.issue("prices:read", "orders:read", max_depth=3), holder()
     request = exchange(held, scope="prices:read", authorization_details="")
@@ -164,27 +174,30 @@ def test_a_proof_is_for_this_request_alone(face: Face, client: TestClient) -> No
 
 
 @pytest.mark.parametrize("audience", [None, "https://tools.example", "https://auth.acme.example/token"])
-def test_a_proof_names_this_service(face: Face, client: TestClient, audience: str | None) -> None:
+def test_a_proof_names_this_service(face: Face, client: TestClient, audience: Any) -> None:
     answer = client.post("/token", data=exchange(face.issue(max_depth=2), named=audience))
     assert refused(answer, "invalid_request")["code"] == "audience_mismatch"
 
 
-@pytest.mark.parametrize("tool", ["prices:read", "exchange", "remit:exchangex", "REMIT:EXCHANGE"])
+@pytest.mark.parametrize("tool", ["prices:read", "exchange", "xremit:exchange", "REMIT:EXCHANGE"])
 def test_a_proof_for_a_tool_is_none_for_an_exchange(face: Face, client: TestClient, tool: str) -> None:
     held, key = face.issue(max_depth=2), holder()
     form = asked(key)
-    proof = held.present(tool, proved(form, key), audience=URI)
+    proof = held.present(tool, {**form, "req_cnf": key.public.thumbprint}, audience=URI)
     answer = client.post("/token", data={**form, "subject_token": json.dumps(proof.to_dict())})
     assert refused(answer, "invalid_request")["code"] == "proof_invalid"
 
 
 def test_a_proof_for_an_exchange_is_none_for_a_tool(face: Face) -> None:
-    """The tool of an exchange is granted to nobody, and so no guard takes its proofs."""
+    """The tool of an exchange is granted to nobody, so no guard takes its proofs; and no model has them made."""
     held = face.issue(max_depth=2)
-    presentation = held.present(TOOL, {}, audience=URI)
+    presentation = held.present_for_exchange({}, audience=URI)
     assert code(face.instance.guard.verify, presentation, TOOL, {}) == "capability_missing"
-    granted = face.issue(TOOL, max_depth=2)
-    answer = face.client().post("/token", data=exchange(granted, authorization_details=details({TOOL: {}})))
+    with pytest.raises(remit.ConfigError):
+        held.present(TOOL, {}, audience=URI)
+    with pytest.raises(remit.ConfigError):
+        face.issue(TOOL)
+    answer = face.client().post("/token", data=exchange(held, authorization_details=details({TOOL: {}})))
     refused(answer, "invalid_authorization_details")
 
 
@@ -216,6 +229,11 @@ def test_a_proof_is_made_about_now(tmp_path: Path) -> None:
         ({"authorization_details": "", "scope": "USER"}, "invalid_scope"),
         ({"authorization_details": "", "scope": "nothing"}, "invalid_scope"),
         ({"resource": "https://tools.example"}, "invalid_target"),
+        ({"limits": '{"prices:read": {"max_uses": 1}}'}, "invalid_request"),
+        ({"delegate_only": "prices:read"}, "invalid_request"),
+        ({"not_before": "1999999999"}, "invalid_request"),
+        ({"secrets": "BROKER_API_KEY"}, "invalid_request"),
+        ({"expires_in": "5"}, "invalid_request"),
         ({"audience": "https://else.example"}, "invalid_target"),
         ({"expires_in_seconds": "601"}, "invalid_request"),
         ({"expires_in_seconds": "0"}, "invalid_request"),
@@ -229,7 +247,7 @@ def test_a_proof_is_made_about_now(tmp_path: Path) -> None:
         ({"agent": "a\nb"}, "invalid_request"),
         ({"agent": "x" * 300}, "invalid_request"),
     ],
-    ids=range(25),
+    ids=range(30),
 )  # fmt: skip
 def test_more_than_the_chain_gives_is_refused(
     face: Face, client: TestClient, parameters: dict[str, str], error: str
@@ -251,7 +269,7 @@ def test_a_refusal_does_not_use_up_a_proof(face: Face, client: TestClient) -> No
 
 
 def test_what_is_limited_or_held_back_is_not_exchanged(face: Face, client: TestClient) -> None:
-    limited = face.credential()
+    limited = face.credential(scope="trades:propose prices:read")
     narrow = {
         "symbol": {"constraint_type": "exact", "value": "ACME"},
         "amount": {"constraint_type": "exact", "value": 1},
@@ -318,6 +336,93 @@ def test_nobody_has_the_issuer_sign_the_name_of_a_client(face: Face, client: Tes
     once = exchanged(client, own, max_depth="1")
     assert once.agent == "pricing-agent"
     assert exchanged(client, once, agent="pricing-agent").agent == "pricing-agent"
+
+
+def test_nobody_poses_as_an_agent_that_they_descend_from(face: Face, client: TestClient) -> None:
+    """The issuer signs the name of a client only where nobody else had a part in the chain."""
+    own = face.issue(agent="pricing-agent", max_depth=4)
+    stranger = own.delegate("untrusted-x", ["prices:read"], max_depth=3)
+    for agent in ("pricing-agent", OTHER):
+        told = refused(client.post("/token", data=exchange(stranger, agent=agent)), "invalid_request")
+        assert "another" in told["reason"]
+    posing = stranger.delegate("pricing-agent", ["prices:read"], max_depth=2)
+    told = refused(client.post("/token", data=exchange(posing)), "invalid_request")
+    assert "name another in agent" in told["reason"]
+    assert exchanged(client, stranger).agent == "untrusted-x"
+    assert exchanged(client, posing, agent="worker").agent == "worker"
+
+
+def test_nobody_poses_as_whom_an_exchange_began_with(face: Face, client: TestClient) -> None:
+    own = face.issue(agent="pricing-agent", max_depth=4)
+    stranger = own.delegate("untrusted-x", ["prices:read"], max_depth=3)
+    once = exchanged(client, stranger, agent="worker", max_depth="1")
+    refused(client.post("/token", data=exchange(once, agent="pricing-agent")), "invalid_request")
+    own_child = own.delegate("pricing-agent", ["prices:read"], max_depth=3)
+    again = exchanged(client, own_child, max_depth="1")
+    assert again.agent == exchanged(client, again).agent == "pricing-agent"
+
+
+def test_nothing_is_exchanged_that_is_revoked_at_once(tmp_path: Path) -> None:
+    """A holder may date what it derives 30 seconds ahead, after the revocation of its agent."""
+    clock = Clock()
+    with served(deployed(tmp_path / "deployment"), clock=clock) as face:
+        held = face.issue(max_depth=3)
+        early = exchange(held, agent="worker")
+        face.instance.guard.revoke_agent("worker")
+        answer = face.client().post("/token", data=early)
+        assert refused(answer, "temporarily_unavailable", 503)["code"] == "agent_revoked"
+        assert answer.headers["retry-after"] == "31"
+        child_key = holder()
+        child = claims_of(held.delegate("worker", ["prices:read"], holder=child_key.public.jwk, max_depth=2))
+        child.issued_at += 40
+        clock.now += 20
+        root_key = HolderKey.from_jwk(held._to_members()["holder_key"])  # type: ignore[arg-type]
+        ahead = remit.Credential.from_token(
+            [held.token, child.signed(root_key).text], holder_key=child_key.private_jwk(), clock=clock
+        )
+        face.instance.guard.check(ahead, "prices:read", {})
+        answer = face.client().post("/token", data=exchange(ahead, agent="other"))
+        assert refused(answer, "temporarily_unavailable", 503)["code"] == "agent_revoked"
+        clock.now += 11
+        made = exchanged(face.client(), ahead, agent="other")
+        face.instance.guard.check(made, "prices:read", {})
+
+
+def test_what_was_granted_may_be_asked_for_in_the_same_words(face: Face, client: TestClient) -> None:
+    """Secrets that stand in it mean no more than what comes along."""
+    held = face.issue("prices:read", "orders:read", secrets={"BROKER_API_KEY": ["orders:read"]}, max_depth=3)
+    granted = json.dumps(claims_of(held).payload()["authorization_details"])
+    made = exchanged(client, held, authorization_details=granted, max_depth="1")
+    assert claims_of(made).payload()["authorization_details"] == json.loads(granted)
+    tools = json.loads(granted)[0]["tools"]
+    del tools["orders:read"]
+    assert exchanged(client, held, authorization_details=details(tools)).secrets == ()
+
+
+@pytest.mark.parametrize(
+    "values", [["orders:read", "prices:read"], ["users:read"], ["*"]], ids=["wider", "another", "any"]
+)
+def test_a_secret_beyond_the_chain_is_refused(face: Face, client: TestClient, values: list[str]) -> None:
+    held = face.issue("prices:read", "orders:read", secrets={"BROKER_API_KEY": ["orders:read"]}, max_depth=2)
+    for name in ("BROKER_API_KEY", "OTHER_KEY"):
+        tools = {
+            "prices:read": {},
+            "orders:read": {},
+            f"secret:{name}": {"tool": {"constraint_type": "one_of", "values": values}},
+        }
+        answer = client.post("/token", data=exchange(held, authorization_details=details(tools)))
+        refused(answer, "invalid_authorization_details")
+
+
+def test_a_secret_that_is_to_come_along_less_is_refused(face: Face, client: TestClient) -> None:
+    held = face.issue("prices:read", "orders:read", secrets=["BROKER_API_KEY"], max_depth=2)
+    tools = {
+        "prices:read": {},
+        "orders:read": {},
+        "secret:BROKER_API_KEY": {"tool": {"constraint_type": "exact", "value": "orders:read"}},
+    }
+    answer = client.post("/token", data=exchange(held, authorization_details=details(tools)))
+    assert "leave it out" in refused(answer, "invalid_authorization_details")["reason"]
 
 
 @pytest.mark.parametrize("which", ["token", "agent", "key"])
@@ -390,16 +495,16 @@ def test_a_nonce_is_one_of_this_service(tmp_path: Path) -> None:
     with served(deployed(tmp_path / "deployment", service="require_nonce = true")) as face:
         held, key = face.issue(max_depth=2), holder()
         form = asked(key)
-        without = refused_with_nonce(face, held.present(TOOL, proved(form, key), audience=URI), form)
-        wrong = held.present(TOOL, proved(form, key), audience=URI, nonce="made-up")
+        without = refused_with_nonce(face, exchange_proof(held, form, key, audience=URI), form)
+        wrong = exchange_proof(held, form, key, audience=URI, nonce="made-up")
         assert refused_with_nonce(face, wrong, form) != without
-        good = held.present(TOOL, proved(form, key), audience=URI, nonce=without)
-        answer = face.client().post("/token", data={**form, "subject_token": json.dumps(good.to_dict())})
+        good = exchange_proof(held, form, key, audience=URI, nonce=without)
+        answer = face.client().post("/token", data={**form, "subject_token": good})
         assert answer.status_code == 200, answer.text
 
 
-def refused_with_nonce(face: Face, presentation: remit.Presentation, form: dict[str, str]) -> str:
-    answer = face.client().post("/token", data={**form, "subject_token": json.dumps(presentation.to_dict())})
+def refused_with_nonce(face: Face, presentation: str, form: dict[str, str]) -> str:
+    answer = face.client().post("/token", data={**form, "subject_token": presentation})
     assert "nonce" in refused(answer, "invalid_request")["reason"]
     nonce: str = answer.headers["remit-nonce"]
     return nonce

@@ -47,7 +47,7 @@ def introspected(client: TestClient, token: str | remit.Credential, **parameters
 
 
 def test_a_root_token_is_active(face: Face, client: TestClient) -> None:
-    held = face.credential()
+    held = face.credential(scope="READ trades:propose")
     claims = unverified_claims(held.token)[1]
     assert introspected(client, held.token) == {
         "active": True,
@@ -61,6 +61,7 @@ def test_a_root_token_is_active(face: Face, client: TestClient) -> None:
         "jti": held.token_id,
         "cnf": {"jwk": claims.holder.jwk},
         "authorization_details": claims.payload()["authorization_details"],
+        "limits": {"trades:propose": [{"jti": held.token_id, "max_uses": 3}]},
         "chain": [held.token_id],
     }
 
@@ -131,6 +132,68 @@ def test_what_may_only_be_passed_on_is_not_in_the_scope(face: Face, client: Test
         client, face.issue("prices:read", "orders:read", delegate_only=["orders:read"], max_depth=1)
     )
     assert (said["scope"], said["delegate_only"]) == ("prices:read", ["orders:read"])
+
+
+def tools_of(said: dict[str, Any]) -> dict[str, Any]:
+    [entry] = said["authorization_details"]
+    assert entry.keys() == {"type", "tools"}
+    tools: dict[str, Any] = entry["tools"]
+    return tools
+
+
+def test_what_may_only_be_passed_on_is_not_in_the_details(face: Face, client: TestClient) -> None:
+    """Nor is a secret that could be resolved with it; also where a token before says so."""
+    root = face.issue(
+        "prices:read",
+        "orders:read",
+        "users:read",
+        delegate_only=["orders:read"],
+        secrets={"A": ["prices:read", "orders:read"], "B": ["orders:read"]},
+        max_depth=2,
+    )
+    own = root.delegate("agent-a", ["prices:read", "orders:read"], secrets=["A", "B"], max_depth=1)
+    secret = {"tool": {"constraint_type": "one_of", "values": ["prices:read"]}}
+    assert tools_of(introspected(client, root)) == {"prices:read": {}, "users:read": {}, "secret:A": secret}
+    said = introspected(client, own)
+    assert tools_of(said) == {"prices:read": {}, "secret:A": secret}
+    assert (said["scope"], said["delegate_only"]) == ("prices:read", ["orders:read"])
+    others = own.delegate("b", ["prices:read", "orders:read"], secrets=["A", "B"])
+    said = introspected(client, others)
+    assert tools_of(said).keys() == {"prices:read", "orders:read", "secret:A", "secret:B"}
+    assert "delegate_only" not in said
+    for credential in (root, own, others):
+        guard = face.instance.guard
+        allowed = {
+            name
+            for name in ("prices:read", "orders:read", "users:read")
+            if guard.explain(credential, name, {}).allowed
+        }
+        told = {name for name in tools_of(introspected(client, credential)) if not name.startswith("secret:")}
+        assert told == allowed
+
+
+def test_a_token_with_which_nothing_can_be_done_grants_nothing(face: Face, client: TestClient) -> None:
+    said = introspected(client, face.issue("prices:read", delegate_only=["prices:read"], max_depth=1))
+    assert (said["active"], said["scope"], tools_of(said)) == (True, "", {})
+
+
+def test_the_limits_of_all_tokens_are_told(face: Face, client: TestClient) -> None:
+    """What a chain leaves of a capability takes all of them."""
+    first = {"prices:read": remit.Limit(max_uses=5), "orders:read": remit.Limit(rate="3/m")}
+    root = face.issue("prices:read", "orders:read", "users:read", limits=first, max_depth=2)
+    between = root.delegate("b", ["prices:read", "users:read"], max_depth=1)
+    narrower = {"prices:read": remit.Limit(max_uses=2, budget={"amount": 1.5})}
+    leaf = between.delegate("c", ["prices:read", "users:read"], limits=narrower)
+    assert introspected(client, leaf)["limits"] == {
+        "prices:read": [
+            {"jti": root.token_id, "max_uses": 5},
+            {"jti": leaf.token_id, "max_uses": 2, "budget": {"amount": 1.5}},
+        ]
+    }
+    assert introspected(client, root)["limits"]["orders:read"] == [
+        {"jti": root.token_id, "rate": {"uses": 3, "seconds": 60}}
+    ]
+    assert "limits" not in introspected(client, face.issue())
 
 
 def test_a_chain_that_no_enforcement_point_takes_is_not_active(face: Face, client: TestClient) -> None:

@@ -64,6 +64,27 @@ def test_the_metadata_go_by_the_url_of_the_service(tmp_path: Path) -> None:
     assert said["remit_token_issuer"] == "urn:acme:agents"
 
 
+@pytest.mark.parametrize("path", ["/tenant", "/a/b", "/a%20b"])
+def test_the_metadata_are_where_those_of_an_issuer_with_a_path_are(tmp_path: Path, path: str) -> None:
+    """Between the host and the path, as RFC 8414, Section 3.1, has it; and where they are without."""
+    with served(deployed(tmp_path / "deployment", uri=f"{URI}{path}")) as face:
+        client = TestClient(face.app, base_url=URI)
+        told = client.get(f"{SERVER}{path}")
+        assert told.json()["issuer"] == f"{URI}{path}"
+        assert told.json()["jwks_uri"] == f"{URI}{path}{KEYS}"
+        assert told.content == client.get(SERVER).content
+        again = client.get(f"{SERVER}{path}", headers={"If-None-Match": told.headers["etag"]})
+        assert again.status_code == 304
+        for other in (f"{path}/", f"{path}x", "/", f"/{path}", "/other", path.upper()):
+            answer = client.get(f"{SERVER}{other}")
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), other
+
+
+def test_an_issuer_without_a_path_has_its_metadata_in_one_place(client: TestClient) -> None:
+    for path in ("/tenant", "/", "//"):
+        assert client.get(f"{SERVER}{path}").status_code == 404
+
+
 @pytest.mark.parametrize("path", [KEYS, SERVER])
 def test_what_has_not_changed_is_not_sent_again(client: TestClient, path: str) -> None:
     answer = client.get(path)

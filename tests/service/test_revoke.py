@@ -14,10 +14,12 @@ from remit.keys import HolderKey
 from remit.token import unverified_claims
 
 from .oauth import OTHER, OTHER_SIGNED_IN, SIGNED_IN, Face, deployed, refused, served
+from .support import ADMIN as ADMIN_TOKEN
 from .support import URI
 
 PARTNER: Final = remit.Issuer.generate("https://partner.example")
 """Another issuer that the service trusts."""
+ADMIN: Final = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +95,60 @@ def test_a_token_that_was_forged_revokes_nothing(face: Face, client: TestClient)
     give_back(client, claims.signed(forger, kid=face.instance.keys.issuer().anchor.key.thumbprint).text)
     claims.agent = OTHER
     give_back(client, claims.signed(forger).text, **OTHER_SIGNED_IN)
-    give_back(client, remit.Issuer.generate(URI).issue("pricing-agent", ["prices:read"]).token)
+    stranger = remit.Issuer.generate("https://stranger.example")
+    give_back(client, stranger.issue("pricing-agent", ["prices:read"]).token)
     give_back(client, victim.token_id)
     assert stands(face, victim)
+
+
+def test_nobody_is_told_that_a_token_is_gone_whose_key_is_not_known_here_yet(
+    face: Face, client: TestClient
+) -> None:
+    """Another instance may sign with a new key already, which this one has still to read."""
+    new = remit.Issuer.generate(URI)
+    held = new.issue("pricing-agent", ["prices:read"], max_depth=1)
+    chain = json.dumps(list(held.delegate("b", ["prices:read"]).chain))
+    for text in (held.token, json.dumps([held.token]), chain):
+        for signed_in, headers in ((SIGNED_IN, {}), ({}, ADMIN)):
+            answer = client.post("/revoke", data={**signed_in, "token": text}, headers=headers)
+            body = refused(answer, "temporarily_unavailable", 503)
+            assert (body["code"], answer.headers["retry-after"]) == ("key_unknown", "1")
+    new.anchor.save(face.deployment.folder / "anchors" / "new.json")
+    with served(face.deployment) as second:  # an instance that knows it
+        assert stands(second, held)
+        give_back(second.client(), held.token)
+        assert not stands(second, held)
+    (face.deployment.folder / "anchors" / "new.json").unlink()
+
+
+def test_a_forged_token_under_a_key_that_is_known_is_none(face: Face, client: TestClient) -> None:
+    held = face.issue(max_depth=1)
+    forger, known = HolderKey.generate(), face.instance.keys.issuer().anchor.key.thumbprint
+    claims = unverified_claims(held.token)[1]
+    give_back(client, claims.signed(forger, kid=known).text)
+    child = unverified_claims(held.delegate("b", ["prices:read"]).token)[1]
+    give_back(client, json.dumps([held.token, child.signed(forger).text]))
+    head, _, signature = claims.signed(forger, kid=forger.public.thumbprint).text.split(".")
+    give_back(client, f"{head}.bm90IGpzb24.{signature}")
+
+
+def test_the_administrator_does_not_revoke_one_token_for_another(face: Face, client: TestClient) -> None:
+    """A holder may give what it derives the identifier of somebody's token, and show it as its own."""
+    victim = face.issue(agent="reader")
+    own, key = face.issue(agent="mallory", max_depth=1), HolderKey.generate()
+    signer = HolderKey.from_jwk(own._to_members()["holder_key"])  # type: ignore[arg-type]
+    child = unverified_claims(own.delegate("m2", ["prices:read"], holder=key.public.jwk).token)[1]
+    child.id = victim.token_id
+    posing = [own.token, child.signed(signer).text]
+    partners = unverified_claims(PARTNER.issue("p", ["prices:read"]).token)[1]
+    partners.id = victim.token_id
+    theirs = partners.signed(PARTNER._key, kid=PARTNER.anchor.key.thumbprint).text
+    for text in (json.dumps(posing), theirs):
+        answer = client.post("/revoke", data={"token": text}, headers=ADMIN)
+        assert "another" in refused(answer, "invalid_request")["reason"]
+        assert stands(face, victim)
+    client.post("/revoke", data={"token": own.token}, headers=ADMIN)
+    assert not stands(face, own)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import pytest
 import remit
 from remit.encoding import b64url_decode, parse_object
 
-from .support import PATIENCE, PROGRAM, Deployment, Serving, holder
+from .support import PATIENCE, PROGRAM, URI, Deployment, Serving, holder
 
 pytestmark = pytest.mark.servers
 
@@ -101,6 +101,35 @@ class Load:
             self.refused.append(str(denied))
 
 
+class Stranger:
+    """Sends the instances tokens with made-up keys, ten a second, and the guards one such token all the time."""
+
+    def __init__(self, two: tuple[Serving, Serving], guards: list[remit.Guard]) -> None:
+        self.two, self.guards = two, guards
+        self.statuses: set[int] = set()
+        self.sent = 0
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    @staticmethod
+    def forged() -> str:
+        """A token of somebody who says that it is the issuer."""
+        return remit.Issuer.generate(URI).issue("a", ["prices:read"]).token
+
+    def _run(self) -> None:
+        same = self.forged()
+        with self.two[0].client() as one, self.two[1].client() as other:
+            while not self.done.wait(0.1):
+                for client in (one, other):
+                    answer = client.post("/v1/tokens/verify", json={"token": self.forged()})
+                    self.statuses.add(answer.status_code)
+                for guard in self.guards:
+                    with suppress(remit.Denied):
+                        guard.validate(same)
+                        self.statuses.add(200)
+                self.sent += 1
+
+
 def _until(condition: Callable[[], Any]) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
@@ -120,20 +149,23 @@ def test_a_rotation_under_load_refuses_nothing_and_a_retirement_everything(
     follower = remit.Guard(
         trust=remit.RemoteAnchors(f"{two[1].url}/.well-known/jwks.json", issuer="https://auth.acme.example")
     )
-    load = Load(two, [remit.Guard.from_config(deployment.path), follower])
+    guards = [remit.Guard.from_config(deployment.path), follower]
+    load, stranger = Load(two, guards), Stranger(two, guards)
     with two[0].client() as one, two[1].client() as other:
         [old] = _kids(one)
-        for thread in load.threads:
+        for thread in (*load.threads, stranger.thread):
             thread.start()
         try:
-            _until(lambda: load.count(old) >= 20)
+            _until(lambda: load.count(old) >= 20 and stranger.sent >= 5)
             keys(deployment, "rotate")
             _until(lambda: sum(map(load.count, load.tokens.keys() - {old})) >= 20)
         finally:
             load.done.set()
-            for thread in load.threads:
+            stranger.done.set()
+            for thread in (*load.threads, stranger.thread):
                 thread.join(PATIENCE)
         assert load.refused == []
+        assert stranger.statuses == {401}
         [new] = load.tokens.keys() - {old}
         assert _kids(one) == _kids(other) == [new, old]
 

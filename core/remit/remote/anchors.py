@@ -47,17 +47,17 @@ _log: Final = logging.getLogger("remit")
 class RemoteAnchors:
     """The trust anchors of an issuer, as its service publishes them: `Guard(trust=RemoteAnchors(url))`.
 
-    They are read when this is made, again after `max_age`, and when a token names a key that is not among
-    them, at most once a second. Where that fails, those of before stay. A key that is gone from the
-    document is not trusted from the next reading on; a key that was revoked is refused at once, through
-    the ledger or the feed.
+    They are read when this is made, then every `max_age` by a thread, and when a token names a key that is
+    not among them: ten times in a row at most, and once more each second. Where that fails, those of before
+    stay, and the next attempt is ten seconds away. A key that is gone from the document is not trusted from
+    the next reading on; a key that was revoked is refused at once, through the ledger or the feed.
 
     Args:
         url: the service's base URL, whose metadata (RFC 8414) says who it is and where its keys are; or,
             with `issuer`, the URL of a JWK Set. `https`, or `http` on this machine.
         issuer: the URI of the issuer whose keys a JWK Set holds.
         timeout: how long one exchange may take, in seconds.
-        max_age: after how long they are read again; five minutes by default.
+        max_age: after how long they are read again, while they are in use; five minutes by default.
         ca_file: the certificates (PEM) that the server's must lead to; those of the system by default.
 
     Raises:
@@ -94,11 +94,12 @@ class RemoteAnchors:
         return self._watched.anchors()
 
     def refresh(self, kid: str) -> None:
-        """Read them again to find the key `kid`, unless that was done within the last second."""
+        """Read them again to find the key `kid`, if that may be done now."""
         self._watched.refresh(kid)
 
     def close(self) -> None:
-        """Disconnect. They may be used again afterwards."""
+        """Disconnect, and end the thread. They may be used again afterwards."""
+        self._watched.close()
         self._http.close()
 
     def _read(self) -> list[TrustAnchor]:

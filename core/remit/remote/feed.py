@@ -4,6 +4,7 @@ Invariants:
 
 - what was revoked goes into the local ledger, from the feed as from here, and never comes out again before
   its time: not when the service loses it, is set back, or sends another store;
+- an issuer's key is revoked by a page of that issuer alone;
 - what is known is only as recent as the last page that was asked for and verified (`remit.remote.page`);
 - what is counted, and which proofs were seen, the local ledger knows alone.
 """
@@ -57,12 +58,16 @@ class RevocationFeed:
     `revocations_stale`. What this guard revokes counts at once for it and for the guards on the same local
     ledger, within a second; the service is not told (`RemoteIssuer.revoke` does that).
 
+    A feed is one issuer's. An entry for the key of another issuer in `trust` is not believed. Tokens and
+    agents are known by name alone, so that entries for these count for every issuer that the guard trusts:
+    follow nobody who is not trusted with that.
+
     Limits and proofs are counted in the local ledger: guards that do not share it do not know of each
     other's.
 
     Args:
         url: the service's base URL; `https`, or `http` on this machine.
-        trust: the anchors of the issuers whose pages count, or where they come from, as for a guard.
+        trust: the anchors of the issuers whose pages count, or where they come from: give the guard's.
         ledger: where all is kept; in memory by default. A `SqliteLedger` outlives this process, and is
             shared by the processes of this machine.
         timeout: how long one exchange may take, in seconds.
@@ -90,6 +95,8 @@ class RevocationFeed:
         self._local: Ledger = MemoryLedger() if ledger is None else ledger
         self._clock: Clock = time.time if clock is None else check_clock(clock)
         self._revoked = _RevokedKeys(self._local)
+        self._disbelieved: set[str] = set()
+        """The entries that are not believed, and of which that was said."""
         self._at = Position("", 0)
         """How far the feed was read."""
         self._told: Position | None = None
@@ -169,7 +176,7 @@ class RevocationFeed:
                 _log.warning("remit: the revocation feed was set back or replaced; nothing is forgotten")
                 self._at = Position(page.position.store, 0)
                 continue
-            self._take(page.entries)
+            self._take(self._believed(page))
             if self._revoked.has(page.signer):  # it says so itself; what it takes away is taken away
                 raise NoAnswer("sent a page that revokes the key it was signed with")
             self._at = page.position
@@ -195,6 +202,21 @@ class RevocationFeed:
             since=since,
             nonce=nonce,
         )
+
+    def _believed(self, page: Page) -> list[Change]:
+        """Return the entries of a page without those for keys of other issuers than the one it is of."""
+        anchors = self._trust.anchors()
+        names = {anchor.issuer for anchor in anchors if anchor.key.thumbprint == page.signer}
+        if not names:
+            raise NoAnswer("sent a page of an issuer that is trusted no more")
+        own = {anchor.key.thumbprint for anchor in anchors if anchor.issuer in names}
+        foreign = {f"key:{anchor.key.thumbprint}" for anchor in anchors} - {f"key:{kid}" for kid in own}
+        for subject in foreign.intersection(entry.subject for entry in page.entries) - self._disbelieved:
+            _log.warning(
+                "remit: the revocation feed revokes %s of another issuer; it is not believed", subject
+            )
+            self._disbelieved.add(subject)
+        return [entry for entry in page.entries if entry.subject not in foreign]
 
     def _take(self, entries: Sequence[Change]) -> None:
         if not entries:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from remit.errors import ConfigError
 from remit.ledger import NEVER, LiveToken
-from remit.names import check_name, check_uri
+from remit.names import MAX_NAME, check_name, check_uri
 from remit.remote.http import NoAnswer
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["page_of"]
 
 _MAX_CURSOR: Final = 2048
+_MAX_PREFIXED: Final = MAX_NAME + 8
+"""Of a name with what it is the name of before it: `secret:`, `agent:`, `token:`."""
 
 
 def page_of(said: JsonObject) -> tuple[list[LiveToken], str | None]:
@@ -40,9 +42,6 @@ def _is_cursor(cursor: JsonValue) -> bool:
 def _token(entry: JsonValue) -> LiveToken | None:
     if not isinstance(entry, dict) or type(entry.get("revoked")) is not bool:
         raise ConfigError("no token")
-    names = entry.get("capabilities")
-    if not isinstance(names, list):
-        raise ConfigError("no capabilities")
     session, task = entry.get("session"), entry.get("task")
     token = LiveToken(
         token_id=check_name("token_id", entry.get("token_id")),
@@ -51,11 +50,20 @@ def _token(entry: JsonValue) -> LiveToken | None:
         holder=check_name("holder", entry.get("holder")),
         issued_at=_second(entry.get("issued_at")),
         expires_at=_second(entry.get("expires_at")),
-        capabilities=tuple([check_name("a capability", name) for name in names]),
+        capabilities=_names(entry.get("capabilities")),
         session=None if session is None else check_name("session", session),
         task=None if task is None else check_name("task", task),
+        revoked_with=_names(entry.get("revoked_with")),
     )
     return None if entry["revoked"] else token
+
+
+def _names(value: JsonValue) -> tuple[str, ...]:
+    names = value if isinstance(value, list) else [None]
+    texts = [name for name in names if isinstance(name, str) and 0 < len(name) <= _MAX_PREFIXED]
+    if len(texts) != len(names):
+        raise ConfigError("no list of names")
+    return tuple(texts)
 
 
 def _second(value: JsonValue) -> int:

@@ -144,5 +144,5 @@ def _counted(instance: Instance, keywords: IssueKeywords) -> int:
 
 
 def _counter(agent: str, capability: str) -> str:
-    """Return the name of a counter, which no other agent's is, nor that of a token: those begin with digests."""
+    """Return a counter's name: no other agent's, and none of a token's, which begin with a digest."""
     return f"client:{json.dumps([agent, capability])}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from remit.capability import SECRET_PREFIX, Capability
 from remit.encoding import EncodingError, parse_object
 from remit.errors import shown
+from remit.grant import RESERVED
 from remit.keys import public_key
 from remit.service.errors import ServiceError
 
@@ -73,6 +74,8 @@ def _tools(entry: JsonValue) -> list[Capability]:
         raise _bad_details("names no tools")
     found: list[Capability] = []
     for name, wire in tools.items():
+        if name.startswith(RESERVED):
+            raise _bad_details(f"names {shown(name)}, which no token grants")
         try:
             found.append(Capability.parse(name, wire))
         except EncodingError as error:

@@ -202,7 +202,7 @@ def _tools(chain: VerifiedChain, usable: Mapping[str, Capability]) -> dict[str, 
 
 
 def _limits(chain: VerifiedChain, usable: Mapping[str, Capability]) -> dict[str, list[JsonObject]]:
-    """Return the limits of each capability: those of every link that states some, root first, with its `jti`."""
+    """Return the limits of each capability: of every link that states some, root first, with its `jti`."""
     stated = {name: [link for link in chain.links if name in link.limits] for name in usable}
     return {
         name: [{"jti": link.id, **link.limits[name].to_json()} for link in links]

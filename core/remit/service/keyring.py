@@ -1,5 +1,10 @@
 """The issuer's keys, as they are on disk now: which one signs, and which are trusted.
 
+Invariants:
+
+- the key that signs is always among the anchors: an instance never refuses what it has itself signed;
+- a key that cannot be used now, or whose anchors cannot be read, changes nothing and is tried again.
+
 `remit keys rotate` changes the files under a running service. The anchor of a new key is there before the
 key signs (see `remit.cli.rotation`), so reading the key first and the anchors after it leaves no moment in
 which an instance signs with a key that it does not publish.
@@ -8,11 +13,14 @@ which an instance signs with a key that it does not publish.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from http import HTTPStatus
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from remit.errors import RemitError
+from remit.forks import renew_in_child
 from remit.ledger import view_of
 from remit.names import read_clock
 from remit.service.errors import ServiceError
@@ -31,6 +39,8 @@ __all__ = ["Keyring"]
 
 _EVERY: Final = 1.0
 """Seconds after which anchor files are read anew."""
+_RETRY: Final = 1.0
+"""Seconds after which a key that could not be used is tried again."""
 _KEPT: Final = 4
 """How many signing keys, the newest included, a process remembers to have had."""
 _log: Final = logging.getLogger("remit")
@@ -57,8 +67,17 @@ class Keyring:
         self._view = view_of(ledger, self._ticks)
         self._stamp = self._stamped()
         self._issuers = [self._loaded()]
-        self._trust = WatchedAnchors(config.anchors, every=_EVERY, waits=False)
-        self._trust.refresh(self._kid(self._issuers[0]))
+        self._own: list[TrustAnchor] = [self._issuers[0].anchor]
+        """Of the key that signs now, and of one that is about to."""
+        self._again = math.inf
+        """When a key that could not be used is tried again, by the monotonic clock."""
+        self._trust = WatchedAnchors(self._trusted, every=_EVERY, waits=False)
+        self._lock = Lock()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Have a lock of its own in a process that was forked."""
+        self._lock = Lock()
 
     @property
     def waits(self) -> bool:
@@ -67,9 +86,10 @@ class Keyring:
 
     def issuer(self) -> Issuer:
         """Return the issuer, with the key that signs now."""
-        stamp = self._stamped()
-        if stamp != self._stamp:
-            self._reload(stamp)
+        if self._is_due():
+            with self._lock:
+                if self._is_due():  # nobody did while this waited
+                    self._reload()
         return self._issuers[0]
 
     def signing(self) -> Issuer:
@@ -113,7 +133,7 @@ class Keyring:
     def _kid(issuer: Issuer) -> str:
         return issuer.anchor.key.thumbprint
 
-    def _stamped(self) -> tuple[int, int, int] | None:
+    def _stamped(self) -> tuple[int, ...] | None:
         path = self._config.key_path
         if path is None:
             return None
@@ -121,20 +141,36 @@ class Keyring:
             found = path.stat()
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode
 
     def _loaded(self) -> Issuer:
         return self._config.issuer(audit=self._audit, ledger=self._ledger, clock=self._clock)
 
-    def _reload(self, stamp: tuple[int, int, int] | None) -> None:
+    def _trusted(self) -> list[TrustAnchor]:
+        named = [] if self._config.tables.issuer.anchors is None else self._config.anchors()
+        return list(dict.fromkeys([*named, *self._own]))
+
+    def _is_due(self) -> bool:
+        return self._stamped() != self._stamp or time.monotonic() >= self._again
+
+    def _reload(self) -> None:
+        stamp, failing = self._stamped(), self._again != math.inf
+        problem = self._take_over()
+        self._again = math.inf if problem is None else time.monotonic() + _RETRY
+        if problem is not None and not failing:  # half deployed, or gone: the key that is known signs on
+            _log.warning("remit: the issuer's key cannot be read anew: %s", problem)
+        self._stamp = stamp
+
+    def _take_over(self) -> str | None:
+        """Sign with the key that is on disk from now on; return what is in the way, if anything is."""
         try:
             issuer = self._loaded()
-        except RemitError as error:  # half deployed, or gone: the key that is known signs on
-            _log.warning("remit: the issuer's key cannot be read anew: %s", error)
-            self._stamp = stamp
-            return
-        self._trust.refresh(self._kid(issuer))
-        if self._kid(issuer) != self._kid(self._issuers[0]):
+        except RemitError as error:
+            return f"{error}"
+        self._own.append(issuer.anchor)
+        readable = self._trust.reread()
+        if readable and self._kid(issuer) != self._kid(self._issuers[0]):
             self._issuers = [issuer, *self._issuers][:_KEPT]
             _log.warning("remit: key %s signs from now on", self._kid(issuer))
-        self._stamp = stamp
+        self._own = [self._issuers[0].anchor]
+        return None if readable else "the trust anchors cannot be read"

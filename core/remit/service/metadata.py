@@ -76,7 +76,7 @@ class _Published:
 
     def server_at(self, request: Request, path: str) -> Response:
         """Return the metadata where they are of an issuer whose URL has a path (RFC 8414, Section 3.1)."""
-        if path != self._path:
+        if not path or path != self._path:
             raise ServiceError(HTTPStatus.NOT_FOUND, "not_found", "Not Found.")
         return self.server(request)
 

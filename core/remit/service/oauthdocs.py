@@ -49,8 +49,11 @@ _PARAMETERS: Final[dict[str, Any]] = {
     "subject_token": {"type": "string", "description": "For an exchange: the JSON text of a presentation."},
     "subject_token_type": _TEXT,
     "requested_token_type": _TEXT,
-    "agent": {"type": "string", "description": "For an exchange: the name of the new holder."},
-    "audience": {"type": "string", "description": "For an exchange: where alone the token may be used."},
+    "agent": {
+        "type": "string",
+        "description": "For an exchange alone, as all that follows: the name of the new holder.",
+    },
+    "audience": {"type": "string", "description": "Where alone the token may be used."},
     "session": _TEXT,
     "task": _TEXT,
     "expires_in_seconds": {"type": "string", "pattern": "^[1-9][0-9]{0,8}$"},
@@ -71,7 +74,38 @@ _ISSUED: Final[dict[str, Any]] = {
 _INTROSPECTED: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["active"],
-    "properties": {"active": {"type": "boolean"}},
+    "properties": {
+        "active": {"type": "boolean"},
+        "scope": {"type": "string", "description": "What the holder may use itself."},
+        "authorization_details": {
+            "type": "array",
+            "items": {"type": "object"},
+            "description": "The same with constraints, and the secrets that may be resolved with it.",
+        },
+        "delegate_only": {
+            "type": "array",
+            "items": _TEXT,
+            "description": "What the holder may only pass on.",
+        },
+        "limits": {
+            "type": "object",
+            "description": "For each capability of the scope that is limited, the limits of every token of"
+            " the chain that states some, root first. All of them hold, for all that descends from it.",
+            "additionalProperties": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["jti"],
+                    "properties": {
+                        "jti": _TEXT,
+                        "max_uses": _WHOLE,
+                        "rate": {"type": "object"},
+                        "budget": {"type": "object"},
+                    },
+                },
+            },
+        },
+    },
 }
 
 TOKEN: Final[dict[str, Any]] = {
