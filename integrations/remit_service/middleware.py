@@ -3,6 +3,7 @@
 Invariants:
 
 - the application gets what was checked: its body and query are written anew from what was parsed;
+- it gets no header by which it could take a request for one of another method;
 - it runs inside the permit, so that a guarded function in it runs under that permit, once;
 - a request that could be read in two ways is refused, even where neither would do harm.
 """
@@ -20,13 +21,11 @@ from typing import Final
 import remit
 
 from .refusal import App, Message, Receive, Refusal, Scope, Send, refuse
-from .request import Asked, read
+from .request import OVERRIDE, Asked, read
 from .table import Table
 
 __all__ = ["CapabilityMiddleware"]
 
-_THREADS: Final = 32
-_POLICY_VIOLATION: Final = 1008
 _FAILED: Final = 400
 
 
@@ -37,14 +36,18 @@ class RequestFailed(Exception):
 class CapabilityMiddleware:
     """Guards the routes of an ASGI application by capability.
 
-    The arguments of a call are the parameters of the path and of the query, which are text, and the
-    members of a JSON body. The presentation is in the header `Remit-Presentation`, or in the members
-    `aat_chain` and `aat_pop` of a JSON body that has the arguments in `arguments`.
+    The arguments of a call are the parameters of the path, and the members of a JSON body for `POST`,
+    `PUT` and `PATCH`, or the parameters of the query for all other methods. `POST /trades/{account}?note`
+    names a parameter of the query that the route takes beside its body; `&` is between several. An
+    argument in another place is refused. Those of path and query are text.
+
+    The presentation is in the header `Remit-Presentation`, or in the members `aat_chain` and `aat_pop` of
+    a JSON body that has the arguments in `arguments`.
 
     In the application, `scope["remit"]` is the `remit.Permit` of the request. WebSockets are refused.
 
     Args:
-        app: the application, or what is left of it inside this.
+        app: the application, or what is left of it inside this, when it is added by `add_middleware`.
         guard: decides. Give it an `audience` and `require_proof_audience`, so that a proof for another
             service is none here.
         routes: method and path, such as `POST /trades/{account}`, to capability. Of two entries that
@@ -62,14 +65,15 @@ class CapabilityMiddleware:
         if not isinstance(guard, remit.Guard):
             raise remit.ConfigError("guard must be a Guard")
         self._app, self._guard, self._table = app, guard, Table(routes, public)
-        self._pool = ThreadPoolExecutor(_THREADS, "remit-verify")
+        self._pool = ThreadPoolExecutor(32, "remit-verify")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI has it."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
-            return await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            return await send({"type": "websocket.close", "code": 1008})  # against the policy
+        scope = {**scope, "headers": [each for each in scope["headers"] if not OVERRIDE.fullmatch(each[0])]}
         try:
             allowed = await self._allowed(scope, receive)
         except (Refusal, remit.Denied) as refused:
@@ -84,11 +88,11 @@ class CapabilityMiddleware:
 
         The guard is asked in a thread, since it may wait for a network.
         """
-        capability, path = self._table.find(scope)
-        if capability is None:
+        entry, path = self._table.find(scope)
+        if entry.capability is None:
             return None
-        asked = await read(scope, receive, path)
-        verify = partial(self._guard.verify, asked.presentation, capability, asked.arguments)
+        asked = await read(scope, receive, path, entry.beside)
+        verify = partial(self._guard.verify, asked.presentation, entry.capability, asked.arguments)
         work = self._pool.submit(copy_context().run, verify)
         try:
             return await asyncio.wrap_future(work), asked
@@ -124,7 +128,6 @@ class CapabilityMiddleware:
 
 
 def _give_up(reason: BaseException, work: Future[remit.Permit]) -> None:
-    """Record that what was allowed was never run."""
-    if not work.cancelled() and work.exception() is None:
-        with suppress(BaseException), work.result():  # it is raised for the record alone
-            raise reason
+    """Record that what was allowed was never run; a denial is recorded already."""
+    with suppress(BaseException), work.result():  # it is raised for the record alone
+        raise reason

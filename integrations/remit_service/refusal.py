@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import remit
 
-__all__ = ["App", "Message", "Receive", "Refusal", "Scope", "Send", "refuse", "unclear"]
+__all__ = ["App", "Message", "Receive", "Refusal", "Scope", "Send", "refuse"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -23,19 +23,14 @@ class Refusal(Exception):
     """A request that is not let through.
 
     Args:
+        reason: one sentence, which shows no value of the request.
         status: the HTTP status.
         code: what went wrong, for a program.
-        reason: one sentence, which shows no value of the request.
     """
 
-    def __init__(self, status: int, code: str, reason: str) -> None:
+    def __init__(self, reason: str, status: int = 400, code: str = "invalid_request") -> None:
         super().__init__(reason)
         self.status, self.code, self.reason = status, code, reason
-
-
-def unclear(reason: str, status: int = 400) -> Refusal:
-    """Return the refusal of a request that cannot be read."""
-    return Refusal(status, "invalid_request", reason)
 
 
 async def refuse(send: Send, refused: Refusal | remit.Denied) -> None:

@@ -6,16 +6,15 @@ import asyncio
 import base64
 import json
 import re
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlencode
 
 import remit
 
-from .refusal import Receive, Refusal, Scope, unclear
+from .refusal import Receive, Refusal, Scope
 
-__all__ = ["MAX_BODY", "Asked", "headers", "read"]
+__all__ = ["MAX_BODY", "OVERRIDE", "Asked", "headers", "read"]
 
 MAX_BODY: Final = 1_048_576
 """Bytes of a request's body, which holds no more than a proof with its arguments could."""
@@ -27,6 +26,8 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _HEADER: Final = b"remit-presentation"
 _ONCE: Final = {_HEADER, b"content-length", b"content-type", b"content-encoding", b"transfer-encoding"}
 """Headers that count. The application gets none of them, but those of the body as it is written anew."""
+OVERRIDE: Final = re.compile(rb"x[-_](?:http[-_]method(?:[-_]override)?|method[-_]override)", re.IGNORECASE)
+"""A header by which some applications take a request for one of another method; `_` is `-` for CGI."""
 
 
 def headers(presentation: remit.Presentation) -> dict[str, str]:
@@ -60,16 +61,17 @@ class Asked:
         return {**scope, "headers": own, "query_string": query, "remit": permit}, body
 
 
-async def read(scope: Scope, receive: Receive, path: dict[str, str]) -> Asked:
+async def read(scope: Scope, receive: Receive, path: dict[str, str], beside: set[str] | None) -> Asked:
     """Return what a request asks for.
 
     Args:
         scope: of the request.
         receive: gives its body.
         path: the parameters of its path.
+        beside: the arguments that are in the query, and the others in the body; None: all are in the query.
 
     Raises:
-        Refusal: when it could be read in more than one way, or is too large.
+        Refusal: when it could be read in more than one way, holds what is not in its place, or is too large.
     """
     given = _once([(name.lower(), value) for name, value in scope["headers"] if name.lower() in _ONCE])
     query = _query(scope["query_string"])
@@ -81,14 +83,18 @@ async def read(scope: Scope, receive: Receive, path: dict[str, str]) -> Asked:
         presentation = {name: body.pop(name) for name in _MEMBERS & body.keys()}
         arguments: Any = body.pop("arguments", {})
         if body or _HEADER in given or not isinstance(arguments, dict):
-            raise unclear("A presentation in a body has an object named arguments beside it, and no header.")
+            raise Refusal("A presentation in a body has an object named arguments beside it, and no header.")
         body = cast("dict[str, Any]", arguments)
+    if beside is None and body is not None:
+        raise Refusal("The arguments of this request belong in its query, and it has a body.")
+    if beside is not None and (query.keys() - beside or beside & (body or {}).keys()):
+        raise Refusal("An argument that belongs in the body is in the query, or the other way round.")
     return Asked(presentation, _once([*path.items(), *query.items(), *(body or {}).items()]), query, body)
 
 
 def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    if any(count > 1 for count in Counter(name for name, _ in pairs).values()):
-        raise unclear("An argument, a member, or a header that counts is given more than once.")
+    if len(dict(pairs)) < len(pairs):
+        raise Refusal("An argument, a member, or a header that counts is given more than once.")
     return dict(pairs)
 
 
@@ -97,35 +103,35 @@ def _query(text: bytes) -> dict[str, str]:
         strict: Any = {"keep_blank_values": True, "strict_parsing": bool(text), "errors": "strict"}
         return _once(parse_qsl(text.decode("ascii"), **strict))
     except ValueError:
-        raise unclear("The query cannot be read.") from None
+        raise Refusal("The query cannot be read.") from None
 
 
 async def _received(given: dict[bytes, bytes], receive: Receive) -> bytes:
     length, data, more = given.get(b"content-length", b"0"), bytearray(), True
     if not _LENGTH.fullmatch(length) or {b"content-length", b"transfer-encoding"} <= given.keys():
-        raise unclear("The length of the body is not clear.")
+        raise Refusal("The length of the body is not clear.")
     try:
         async with asyncio.timeout(_PATIENCE):
             while more and max(int(length), len(data)) <= MAX_BODY:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise unclear("The client left before its request was whole.")
+                    raise Refusal("The client left before its request was whole.")
                 data += message.get("body", b"")
                 more = message.get("more_body", False)
     except TimeoutError:
-        raise unclear(f"The body was not there in {_PATIENCE} seconds.", 408) from None
+        raise Refusal(f"The body was not there in {_PATIENCE} seconds.", 408) from None
     if max(int(length), len(data)) > MAX_BODY:
-        raise unclear(f"The body is larger than {MAX_BODY} bytes.", 413)
+        raise Refusal(f"The body is larger than {MAX_BODY} bytes.", 413)
     return bytes(data)
 
 
 def _members(given: dict[bytes, bytes], data: bytes) -> dict[str, Any] | None:
     if data and (b"content-encoding" in given or not _JSON.fullmatch(given.get(b"content-type", b""))):
-        raise unclear("A body is application/json, in UTF-8, and not compressed.", 415)
+        raise Refusal("A body is application/json, in UTF-8, and not compressed.", 415)
     try:
         return _parsed(data) if data else None
     except (ValueError, RecursionError):
-        raise unclear("The body is not one JSON object that can be read in one way only.") from None
+        raise Refusal("The body is not one JSON object that can be read in one way only.") from None
 
 
 def _presented(header: bytes) -> dict[str, Any]:

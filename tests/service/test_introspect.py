@@ -212,7 +212,7 @@ def test_a_token_whose_kid_names_another_key_is_not_active(face: Face, client: T
 @pytest.mark.parametrize(
     "text",
     ["x", "a.b.c", "[]", "{}", "[", "{", "null", "[7]", '["x"]', '[["x"]]', '{"aat_chain": {}}', '{"aat_chain": "x"}',
-     '[],"aat_pop":1', '["a"],"aat_chain":["b"]', "[" * 50_000, '{"a":' * 50_000, "A" * 400_000, '["' + "A" * 300_000 + '"]', "\x00", "é.é.é",
+     '[],"aat_pop":1', '["a"],"aat_chain":["b"]', "[" * 10_000, '{"a":' * 9_000, "A" * 400_000, '["' + "A" * 300_000 + '"]', "\x00", "é.é.é",
      '["' + '","'.join("abc") + '"]', '["a.b.c"]' * 2, "eyJhbGciOiJub25lIn0.e30."],
     ids=range(23),
 )  # fmt: skip

@@ -153,7 +153,7 @@ def test_the_administrator_does_not_revoke_one_token_for_another(face: Face, cli
 
 @pytest.mark.parametrize(
     "text",
-    ["x", "a.b.c", "{}", "[]", "[7]", "[" * 50_000, "A" * 400_000, "\x00", '["a.b.c"],"x":1'],
+    ["x", "a.b.c", "{}", "[]", "[7]", "[" * 10_000, "A" * 400_000, "\x00", '["a.b.c"],"x":1'],
     ids=range(9),
 )
 def test_what_is_no_token_is_as_good_as_revoked(client: TestClient, text: str) -> None:

@@ -26,7 +26,7 @@ ROUTES: Final = {
     "POST /trades/{account}": "trades:propose",
     "GET /trades/{account}": "trades:read",
     "GET /search": "trades:search",
-    "POST /echo": "echo",
+    "POST /echo?to": "echo",
 }
 PUBLIC: Final = ("GET /healthz",)
 GRANTED: Final = (

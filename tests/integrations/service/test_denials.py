@@ -67,8 +67,8 @@ async def test_an_argument_that_the_token_does_not_allow_is_denied(world: World,
 
 
 async def test_an_argument_in_the_query_is_one(world: World, app: Any) -> None:
-    header = world.header("trades:propose", {**TRADE, "dry": "no"})
-    answer = await send(app, "POST", "/trades/A-1?dry=no", headers=header, json=BODY)
+    header = world.header("trades:read", {"account": "A-1", "depth": "3"})
+    answer = await send(app, "GET", "/trades/A-1?depth=3", headers=header)
     assert told(answer) == (403, "argument_denied")
 
 

@@ -187,6 +187,52 @@ async def test_the_root_path_is_taken_away_as_the_application_does(
     assert (await raw(app, "GET", path, root_path=root_path)).status == status
 
 
+# ── what would make it another request ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-HTTP-Method-Override",
+        "x-http-method-override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "X_HTTP_Method_Override",
+        "x_http-method",
+        "X-METHOD_OVERRIDE",
+    ],
+)
+@pytest.mark.parametrize("path", ["/healthz", "/trades/A-1"])
+async def test_no_header_makes_it_a_request_of_another_method(world: World, name: str, path: str) -> None:
+    seen: list[tuple[str, list[bytes]]] = []
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["method"], [name for name, _ in scope["headers"]]))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    app = CapabilityMiddleware(inner, world.guard, ROUTES, ["GET /healthz"])
+    header = [
+        *world.header("trades:read", {"account": "A-1"}).items(),
+        (name, "POST"),
+        ("X-HTTP-Method-Overrides", "stays"),
+    ]
+    assert (await raw(app, "GET", path, header=[*header, (name, "DELETE")])).status == 204
+    [(method, names)] = seen
+    assert method == "GET"
+    assert b"X-HTTP-Method-Overrides" in names
+    assert name.encode() not in names
+
+
+async def test_added_to_the_application_it_sees_the_paths_that_the_application_sees(world: World) -> None:
+    app = FastAPI()
+    app.root_path = "/pub"
+    app.add_api_route("/admin", lambda: "the crown jewels")
+    app.add_middleware(CapabilityMiddleware, guard=world.guard, routes=ROUTES, public=["GET /pub/{page}"])
+    answer = await send(app, "GET", "/pub/admin")
+    assert (answer.status_code, answer.json()["code"]) == (403, "capability_missing")
+
+
 # ── what is no HTTP request ─────────────────────────────────────────────────────────────────────────────────
 
 
