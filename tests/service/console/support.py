@@ -15,7 +15,7 @@ from remit.service import Instance
 
 from ..support import ADMIN, Clock, Deployment, client_of  # noqa: TID252 - one deployment for all tests of the service
 
-__all__ = ["ADMIN", "COOKIE", "PAGES", "Clock", "Console", "Deployment", "client_of", "words_of"]
+__all__ = ["ADMIN", "COOKIE", "PAGES", "Clock", "Console", "Deployment", "client_of", "junk", "words_of"]
 
 COOKIE: Final = "__Secure-remit-console"
 PAGES: Final = (
@@ -96,6 +96,14 @@ class Console:
         assert self.instance.audit is not None
         given: dict[str, Any] = {"event": "decision", "at": self.instance.clock(), "allowed": True, **members}
         self.instance.audit.record(AuditRecord(**given))
+
+
+def junk(console: Console, count: int) -> None:
+    """Add the records of calls with no token to believe, as anybody can cause them."""
+    path = console.deployment.folder / "audit.jsonl"
+    record = '"event":"decision","at":1,"allowed":false,"code":"token_invalid"'
+    with path.open("a") as log:
+        log.writelines(f'{{"seq":{10_000 + i},"prev":"{"A" * 43}",{record}}}\n' for i in range(count))
 
 
 def words_of(response: Any) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from remit.service.console.records import Place
+from remit.service.console.records import Log, Place
 
-from .support import Clock, Console, words_of
+from .support import Clock, Console, junk, words_of
 
 DENIAL: dict[str, Any] = {"allowed": False, "code": "argument_denied", "reason": "Too much."}
 
@@ -74,7 +74,7 @@ def test_a_call_is_one_with_its_decision_and_its_outcome(logged: Console) -> Non
     assert [item for item in shown(logged) if "Checkpoint" not in item] == [
         "08:06:00 Revoked: agent eve left the company",
         "08:05:00 dan prices:read denied token_expired Details Call c4 Record 7",
-        "08:02:00 cyd mail:send failed The tool ended with ValueError Chain Token t1 Token t3 Call c3 Record 4",
+        "08:02:00 cyd (named by ann) mail:send failed The tool ended with ValueError Chain Token t1 Token t3 Call c3 Record 4",
         "08:01:00 bob mail:send denied argument_denied Too much. Details Call c2 Record 3",
         "08:00:00 ann prices:read allowed The tool ended well Chain Token t1 Call c1 Record 2",
     ]
@@ -142,20 +142,45 @@ def test_a_long_log_has_pages_that_stay_while_it_grows(signed_in: Console) -> No
 def test_a_page_keeps_what_was_asked_for(signed_in: Console) -> None:
     for i in range(120):
         signed_in.record(agent="ann" if i % 2 else "bob", allowed=False, code="not_bound")
-    text = signed_in.get("/console/audit?agent=ann&verdict=denied&lines=10000").text
+    text = signed_in.get("/console/audit?agent=ann&verdict=denied&lines=200000").text
     (after,) = re.findall(r'href="(/console/audit\?[^"]*before=[^"]+)">Older', text)
     second = signed_in.get(after.replace("&amp;", "&")).text
     assert second.count('<li class="moment denied"') == 10
     assert ">bob<" not in second
 
 
-def test_only_the_end_of_a_long_log_is_looked_at(signed_in: Console) -> None:
-    for i in range(2010):
-        signed_in.record(agent="old" if i < 5 else "new")
-    assert agents(signed_in, "agent=old") == []
-    assert "Older than the newest 2,000 lines is not looked at" in signed_in.text("/console/audit")
-    assert agents(signed_in, "agent=old&lines=10000") == ["old"] * 5
-    assert "This is the whole log" in signed_in.text("/console/audit?lines=10000")
+def test_calls_without_a_token_push_nothing_out_of_sight(signed_in: Console) -> None:
+    for _ in range(5):
+        signed_in.record(agent="old")
+    junk(signed_in, 2_500)
+    assert agents(signed_in, "agent=old") == ["old"] * 5
+    assert "The whole log was looked through" in signed_in.text("/console/audit?agent=old")
+    assert "The newest 51 lines were looked at" in signed_in.text("/console/audit")
+
+
+def test_only_the_end_of_a_long_log_is_looked_at(signed_in: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("filters", "views"):
+        monkeypatch.setattr(f"remit.service.console.{module}.DEPTHS", (1_000, 2_000))
+    signed_in.record(agent="old")
+    junk(signed_in, 1_000)
+    text = signed_in.get("/console/audit?agent=old").text
+    assert 'class="moment allowed"' not in text
+    assert "Only the newest 1,000 lines were looked at." in text
+    assert "Older than the newest 1,000 lines is not looked at" in text
+    (further,) = re.findall(r'href="([^"]+)">Look at 2,000 lines', text)
+    assert agents(signed_in, further.partition("?")[2].replace("&amp;", "&")) == ["old"]
+
+
+def test_what_is_read_backwards_is_what_is_there(signed_in: Console) -> None:
+    signed_in.record(agent="late", call_id="c", event="outcome")
+    signed_in.record(agent="ann", call_id="a")
+    signed_in.record(agent="bob", call_id="b")
+    signed_in.record(agent="bob", call_id="b", event="secret", allowed=False, code="secret_denied")
+    signed_in.record(agent="ann", call_id="a", event="outcome")
+    log = Log.read(signed_in.deployment.folder / "audit.jsonl")
+    told = [(moment.kind, moment.main.agent) for moment in log.moments if moment.main is not None]
+    assert told == [("denied", "bob"), ("allowed", "ann"), ("checkpoint", None), ("allowed", "late")]
+    assert (log.is_whole, log.is_bound, log.looked_at) == (True, False, 6)
 
 
 def test_damaged_lines_are_shown_whatever_is_looked_for_and_each_once(signed_in: Console) -> None:

@@ -28,7 +28,15 @@ OPTIONS: Final = (
 PATIENCE: Final = 30_000
 """Milliseconds, after which something that does not come is a failure."""
 ATTACK: Final = "<img src=x onerror='window.hit=1'><script>window.hit=2</script>"
-PAGES: Final = ("agents", "graph", "audit", "audit?verdict=denied", "revoke?agent=planner", "token?id=TOKEN")
+PAGES: Final = (
+    "agents",
+    "graph",
+    "audit",
+    "audit?verdict=denied",
+    "revoke?agent=planner",
+    "token?id=TOKEN",
+    "token?id=LONG",
+)
 
 
 class World:
@@ -42,6 +50,8 @@ class World:
         worker = self.planner.delegate("worker", ["prices:read"])
         self.guard.check(worker, "prices:read", {})
         self.is_refused(worker, "mail:send")
+        self.long = self.planner.delegate("w" * 200, ["prices:read"])
+        self.guard.check(self.long, "prices:read", {})
         self.is_refused(self.issue(ATTACK, capabilities=[ATTACK]), "prices:read")
         for i in range(3):
             self.issue(
@@ -151,8 +161,8 @@ def test_the_graph_is_seen_and_leads_to_its_tokens(desk: Desk, world: World) -> 
     desk.page.get_by_role("link", name="Delegation", exact=True).click()
     drawn = desk.page.locator("svg.graph")
     expect(drawn).to_be_visible()
-    expect(drawn.locator("path.line")).to_have_count(1)
-    node = drawn.get_by_role("link", name=re.compile(r"^worker, token .*1 call denied$"))
+    expect(drawn.locator("path.line")).to_have_count(2)
+    node = drawn.get_by_role("link", name=re.compile(r"^worker \(named by planner\), token .*1 call denied$"))
     box = node.locator("rect.box").bounding_box()
     assert box is not None
     assert box["width"] > 100
@@ -228,7 +238,7 @@ def test_no_script_of_anybody_runs(desk: Desk, world: World) -> None:
 
 def test_every_page_fits_every_window_light_and_dark(desk: Desk, world: World) -> None:
     for page in PAGES:
-        desk.go(page.replace("TOKEN", world.planner.token_id))
+        desk.go(page.replace("TOKEN", world.planner.token_id).replace("LONG", world.long.token_id))
         for width in (375, 1400):
             desk.page.set_viewport_size({"width": width, "height": 800})
             wide, seen = desk.page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")

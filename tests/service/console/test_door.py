@@ -138,7 +138,9 @@ def test_where_there_is_no_admin_token_nobody_can_sign_in(tmp_path: Path) -> Non
 
 def test_signing_out_ends_the_session_in_this_browser(signed_in: Console) -> None:
     response = signed_in.post("/console/sign-out", {"form_token": signed_in.form_token()})
-    assert (response.status_code, response.headers["location"]) == (303, "/console/sign-in")
+    assert (response.status_code, response.headers["location"]) == (303, "/console/sign-in?notice=out")
+    assert "the session has ended in this browser" in signed_in.text("/console/sign-in?notice=out")
+    assert "in this browser" not in signed_in.text("/console/sign-in")
     assert "max-age=0" in response.headers["set-cookie"].lower()
     assert signed_in.get("/console/agents").status_code == 303
 

@@ -8,6 +8,7 @@ import re
 import pytest
 
 import remit
+from remit.ledger import LiveToken
 from remit.record import AuditRecord
 from remit.service.console.forest import Forest
 from remit.service.console.picture import MOST, Picture, chosen
@@ -28,7 +29,7 @@ def states(console: Console, *records: AuditRecord) -> dict[str, str]:
     registry = Registry(console.instance)
     forest = Forest([each.token for each in registry.tokens(100).holdings], records)
     nodes, _ = chosen(forest.roots())
-    forest.settle(nodes, registry, console.instance.clock())
+    forest.settle(nodes, registry)
     return {node.token_id: node.state for node in nodes}
 
 
@@ -41,9 +42,9 @@ def test_chains_become_a_forest() -> None:
         "d": [],
         "e": [],
     }
-    assert forest.nodes["c"].agent == "worker"
-    assert forest.nodes["b"].agent is None
-    assert [node.token_id for node in forest.nodes["c"].lineage()] == ["a", "b", "c"]
+    assert forest.nodes["a", "b", "c"].agent == "worker"
+    assert forest.nodes["a", "b"].agent is None
+    assert [node.token_id for node in forest.nodes["a", "b", "c"].lineage()] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_calls_and_denials_are_counted_once() -> None:
     secret = AuditRecord(
         event="secret", at=2, allowed=False, chain=("a",), token_id="a", code="secret_denied"
     )
-    node = Forest([], [outcome, secret, seen("a", at=1), seen("a", code="not_bound")]).nodes["a"]
+    node = Forest([], [outcome, secret, seen("a", at=1), seen("a", code="not_bound")]).nodes[("a",)]
     assert (node.calls, node.denials, node.last_code, node.last_seen) == (2, 2, None, 3)
 
 
@@ -124,22 +125,85 @@ def test_how_tokens_stand(signed_in: Console, clock: Clock) -> None:
     }
 
 
-def test_an_exchanged_token_hangs_below_what_it_was_exchanged_for(signed_in: Console) -> None:
-    root, narrower = signed_in.issue("root", ttl="1h"), signed_in.issue("narrower", ttl="10m")
-    record = AuditRecord(
-        event="issue",
-        at=1,
-        allowed=True,
-        chain=(root.token_id, narrower.token_id),
-        token_id=narrower.token_id,
+def exchanged(token_id: str, *before: str, agent: str = "narrower", origin: str = "root") -> LiveToken:
+    """What the ledger keeps of a token that was exchanged for a chain."""
+    subjects = (f"agent:{origin}", *(f"token:{each}" for each in before))
+    return LiveToken(
+        token_id=token_id,
+        agent=agent,
+        issuer="https://auth.acme.example",
+        holder="h",
+        issued_at=1,
+        expires_at=4_000_000_000,
+        revoked_with=subjects,
     )
-    registry = Registry(signed_in.instance)
-    forest = Forest([each.token for each in registry.tokens(9).holdings], [record])
-    node = forest.nodes[narrower.token_id]
-    assert node.parent is forest.nodes[root.token_id]
-    assert node.expires_at == int(narrower.expires_at.timestamp())
+
+
+def issue(*chain: str) -> AuditRecord:
+    """The record of a token that was issued for others."""
+    return AuditRecord(event="issue", at=1, allowed=True, chain=chain, token_id=chain[-1])
+
+
+@pytest.mark.parametrize("told", ["ledger", "log"])
+def test_an_exchanged_token_hangs_below_what_it_was_exchanged_for(told: str) -> None:
+    tokens = [exchanged("n", "a", "x"), exchanged("m", "a", "x", "n")] if told == "ledger" else []
+    records = [] if told == "ledger" else [issue("a", "x", "n", "m"), issue("a", "x", "n")]
+    forest = Forest(tokens, [seen("m", "y"), seen("n", "z"), *records])
+    places = {("a",), ("a", "x"), ("a", "x", "n"), ("a", "x", "n", "m"), ("a", "x", "n", "m", "y")}
+    assert set(forest.nodes) == {*places, ("a", "x", "n", "z")}
+    assert {node.token_id for node in forest.nodes.values() if node.is_issued} == {"a", "n", "m"}
+
+
+def test_an_exchanged_token_ends_with_what_it_was_exchanged_for(signed_in: Console) -> None:
+    root = signed_in.issue("root", ttl="1h")
+    signed_in.instance.ledger.enroll(exchanged("n", root.token_id))
+    assert states(signed_in)["n"] == "live"
     signed_in.instance.guard.revoke(root.token_id)
-    assert states(signed_in, record)[narrower.token_id] == "revoked"
+    assert states(signed_in)["n"] == "revoked"
+
+
+def test_who_takes_anothers_identifier_is_at_a_place_of_its_own(signed_in: Console) -> None:
+    boss, rogue = signed_in.issue("boss").token_id, signed_in.issue("rogue").token_id
+    signed_in.instance.ledger.enroll(exchanged("n", boss))
+    taken = [seen(rogue, stolen, code="token_revoked") for stolen in (boss, "worker", "n")]
+    tokens = [each.token for each in Registry(signed_in.instance).tokens(9).holdings]
+    forest = Forest(tokens, [*taken, seen(boss, "worker", agent="worker"), seen("n", "child")])
+    forest.settle(chosen(forest.roots())[0], Registry(signed_in.instance))
+    found = {node.trace: (node.state, node.is_inferred, node.denials) for node in forest.nodes.values()}
+    assert found == {
+        (boss,): ("live", False, 0),
+        (boss, "worker"): ("live", True, 0),
+        (boss, "n"): ("live", False, 0),
+        (boss, "n", "child"): ("live", True, 0),
+        (rogue,): ("live", False, 0),
+        (rogue, boss): ("revoked", True, 1),
+        (rogue, "worker"): ("revoked", True, 1),
+        (rogue, "n"): ("revoked", True, 1),
+    }
+    assert [node.trace for node in forest.places("n")] == [(boss, "n"), (rogue, "n")]
+
+
+def test_an_identifier_that_was_revoked_is_so_at_every_place(signed_in: Console) -> None:
+    signed_in.instance.guard.revoke("taken")
+    forest = Forest([], [seen("a", "taken"), seen("b", "taken")])
+    forest.settle(chosen(forest.roots())[0], Registry(signed_in.instance))
+    assert [(node.state, node.is_inferred) for node in forest.places("taken")] == [("revoked", False)] * 2
+
+
+def test_only_what_an_issuer_said_is_taken_for_a_name_of_its_giving() -> None:
+    forest = Forest(
+        [exchanged("r", agent="rogue", origin="rogue"), exchanged("n", "r", origin="rogue")],
+        [seen("r", "x", agent="pricing-agent"), seen("r", "x", "y"), seen("n", "z"), seen("q", "w")],
+    )
+    assert {trace: node.named_by for trace, node in forest.nodes.items()} == {
+        ("r",): None,
+        ("r", "x"): "named by rogue",
+        ("r", "x", "y"): "named by somebody after rogue",
+        ("r", "n"): "named by rogue",
+        ("r", "n", "z"): "named by somebody after rogue",
+        ("q",): None,
+        ("q", "w"): "named by whoever passed it on",
+    }
 
 
 def test_no_box_covers_another_and_every_line_joins_two() -> None:
@@ -192,10 +256,12 @@ def test_the_graph_says_the_same_as_a_picture_and_as_a_list(signed_in: Console) 
         (leaf.token_id, "live"),
     }
     assert any(
-        said.startswith(f"helper, token {leaf.token_id}, live") and "1 call denied" in said
+        said.startswith(f"helper (named by somebody after planner), token {leaf.token_id}, live as inferred")
+        and "1 call denied" in said
         for *_, said in drawn
     )
     assert any(said.startswith(f"agent not known, token {child.token_id}") for *_, said in drawn)
+    assert any(said.startswith("planner, token") for *_, said in drawn)
     assert text.count('<path class="line live"') == 2
     listed = text.split('<ul class="tree">')[1]
     assert set(re.findall(r'id=([^"]+)" title', listed)) == {token_id for _, token_id, _ in drawn}

@@ -134,7 +134,7 @@ def test_a_token_has_a_page_of_its_own(signed_in: Console) -> None:
 def test_an_unknown_token_can_still_be_revoked(signed_in: Console) -> None:
     response = signed_in.get("/console/token?id=from-elsewhere")
     assert response.status_code == 404
-    assert "Neither the ledger nor the end of the audit log knows this token" in words_of(response)
+    assert "Neither the ledger nor what was looked at of the audit log knows this token" in words_of(response)
     assert "/console/revoke?token=from-elsewhere" in response.text
 
 

@@ -40,6 +40,7 @@ _COOKIE: Final = "remit-console"
 _SECURE_COOKIE: Final = f"__Secure-{_COOKIE}"
 _LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII)
 _MAX_TOKEN: Final = 4096
+_OUT: Final = "out"
 _log: Final = logging.getLogger("remit")
 
 Form: TypeAlias = Mapping[str, str]
@@ -92,7 +93,9 @@ class Door:
 
     def show_sign_in(self, request: Request) -> Response:
         """Answer with the form to sign in, or lead on whoever has."""
-        return redirect(HOME) if self._session(request) is not None else self._sign_in_page()
+        if self._session(request) is not None:
+            return redirect(HOME)
+        return self._sign_in_page(is_out=request.query_params.get("notice") == _OUT)
 
     async def sign_in(self, request: Request) -> Response:
         """Start a session for whoever shows the admin token."""
@@ -110,7 +113,7 @@ class Door:
     def sign_out(self, request: Request, form: Form, session: Session) -> Response:
         """End the session, in this browser. It is an action."""
         del form, session  # that they were right is all
-        return self._with_cookie(request, redirect(SIGN_IN), "", 0)
+        return self._with_cookie(request, redirect(f"{SIGN_IN}?notice={_OUT}"), "", 0)
 
     def _is_admin(self, request: Request, token: str) -> bool:
         return self._gate.signed_in(request, token[:_MAX_TOKEN])
@@ -132,10 +135,21 @@ class Door:
         return self._renderer.problem(session, error.status, error.code, error.reason, error.headers)
 
     def _sign_in_page(
-        self, status: int = HTTPStatus.OK, problem: str | None = None, headers: Form | None = None
+        self,
+        status: int = HTTPStatus.OK,
+        problem: str | None = None,
+        headers: Form | None = None,
+        *,
+        is_out: bool = False,
     ) -> Response:
         return self._renderer.page(
-            "sign_in", None, status=status, headers=headers, problem=problem, can_sign_in=self._can_sign_in
+            "sign_in",
+            None,
+            status=status,
+            headers=headers,
+            problem=problem,
+            can_sign_in=self._can_sign_in,
+            is_out=is_out,
         )
 
     def _cookie_name(self, request: Request) -> str:

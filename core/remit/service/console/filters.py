@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from remit.errors import CODES
 from remit.service.console import words
-from remit.service.console.records import DEPTHS, Moment, Place
+from remit.service.console.records import DEPTHS, Log, Moment, Place
 from remit.service.errors import ServiceError
 
 __all__ = ["PARAMETERS", "Filter"]
@@ -74,12 +75,15 @@ class Filter:
         """Whether anything is asked for, besides a page."""
         return any(getattr(self, name) is not None for name in PARAMETERS if name not in {"lines", "before"})
 
-    def page(self, moments: list[Moment], size: int) -> tuple[list[Moment], Place | None]:
+    def page(self, log: Log, size: int) -> tuple[list[Moment], Place | None]:
         """Return what is on this page, and where it ends when there is another one."""
-        found = list(islice(self._matching(moments), size + 1))
-        return found[:size], found[size - 1].place if len(found) > size else None
+        return log.moments[:size], log.moments[size - 1].place if len(log.moments) > size else None
 
-    def _matching(self, moments: list[Moment]) -> Iterator[Moment]:
+    def read_log(self, path: Path | None, size: int) -> Log:
+        """Return a log as far as a page of it is asked for, and one moment more if there is one."""
+        return Log.read(path, self.lines, select=lambda moments: islice(self._matching(moments), size + 1))
+
+    def _matching(self, moments: Iterable[Moment]) -> Iterator[Moment]:
         is_here = self.before is None
         for moment in moments:
             is_here = is_here or (self.before is not None and moment.place.is_after(self.before))

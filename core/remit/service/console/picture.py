@@ -15,7 +15,7 @@ MOST: Final = 120
 """How many tokens a picture has."""
 
 _WIDTH: Final = 232
-_HEIGHT: Final = 62
+_HEIGHT: Final = 74
 _ACROSS: Final = 44
 _DOWN: Final = 14
 _MARGIN: Final = 8

@@ -1,25 +1,36 @@
-"""The audit log as calls: a decision, what came of it, and the secrets that were asked for on the way."""
+"""The audit log as calls: a decision, what came of it, and the secrets that were asked for on the way.
+
+A log is read backwards, and what a page is about is picked out on the way: so many lines are looked at,
+however few of them are of use, and fewer when there is enough. Who fills a log with calls that are denied
+pushes nothing else out of sight, as long as it is within that many lines.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
-from remit.audit import LogEntry, read_log
+from remit.audit import LogEntry
+from remit.audit.line import parse_line, record_of
+from remit.audit.source import source_of, unreadable
+from remit.encoding import EncodingError
 from remit.errors import ConfigError
 from remit.record import AuditRecord
 
-__all__ = ["DEPTHS", "Log", "Moment", "Place"]
+__all__ = ["DEPTHS", "Log", "Moment", "Place", "Select", "begun_with", "mentioning", "of_tokens"]
 
-DEPTHS: Final = (2_000, 10_000, 50_000)
-"""How many lines, counted from the end, a page looks at."""
+DEPTHS: Final = (50_000, 200_000)
+"""How many lines, counted from the end, a page looks at; the first where nobody says."""
 
 _PLACE: Final = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,6}))?", re.ASCII)
 _NEWEST: Final = 10**18 - 1
 _CALL: Final = frozenset({"decision", "outcome", "secret"})
+_TOKEN: Final = b'"token_id":'
+_ROOT: Final = re.compile(rb'"chain":\["((?:[^"\\]|\\.)*)"')
 
 
 class Place(NamedTuple):
@@ -114,56 +125,137 @@ class Moment:
             self.other = record
 
 
+Wanted: TypeAlias = Callable[[bytes], bool]
+"""Tells of a line, before it is read, whether it may be of use. If in doubt, it says yes."""
+Select: TypeAlias = Callable[[Iterator[Moment]], Iterable[Moment]]
+"""Picks moments, newest first, and stops when it has enough."""
+
+
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The end of an audit log."""
+    """What was found in an audit log, from its end on."""
 
     moments: list[Moment]
     """Newest first."""
     problem: str | None = None
     """Why there is nothing to be shown."""
-    is_whole: bool = True
+    looked_at: int = 0
+    """How many lines were looked at."""
+    is_whole: bool = False
     """Whether there is nothing older."""
+    is_bound: bool = False
+    """Whether older lines were not looked at, as there are too many. When neither, enough was found."""
 
     @classmethod
-    def read(cls, path: Path | None, depth: int = DEPTHS[0]) -> Log:
-        """Return what is at the end of a log.
+    def read(
+        cls,
+        path: Path | None,
+        depth: int = DEPTHS[0],
+        *,
+        wanted: Wanted | None = None,
+        select: Select = list,
+    ) -> Log:
+        """Return what is found in a log, looking back from its end.
 
         Args:
             path: the log; None where the policy file names none.
-            depth: how many lines.
+            depth: how many lines are looked at, at most.
+            wanted: which lines are of use; by default all.
+            select: which moments are; by default all.
         """
         if path is None:
             return cls([], "Nothing is recorded: the policy file has no [audit].")
+        look = _Look(depth, wanted)
         try:
-            entries = list(read_log(path, last=depth))
-        except ConfigError as error:
-            return cls([], f"The audit log cannot be shown: {error}.")
-        return cls(_moments(reversed(entries)), is_whole=len(entries) < depth)
+            source = source_of(path)
+            with source.snapshot() as snapshot:
+                moments = list(select(_moments(look.entries(source.last_lines(snapshot)))))
+        except (ConfigError, OSError) as error:
+            problem = error if isinstance(error, ConfigError) else unreadable(str(path), error)
+            return cls([], f"The audit log cannot be shown: {problem}.")
+        return cls(moments, None, look.looked_at, look.is_whole, look.is_bound)
 
 
-def _moments(entries: Iterable[LogEntry]) -> list[Moment]:
-    """Return what lines tell, newest first, as they are.
+class _Look:
+    """Goes back through lines, and knows how it ended."""
 
-    A call stands where its decision does; one whose decision is older than these lines stands at their end.
+    def __init__(self, depth: int, wanted: Wanted | None) -> None:
+        self._depth, self._wanted = depth, wanted
+        self.looked_at = 0
+        self.is_whole = self.is_bound = False
+
+    def entries(self, lines: Iterable[bytes]) -> Iterator[LogEntry]:
+        """Yield what stands in lines that are of use."""
+        for data in lines:
+            if self.looked_at == self._depth:
+                self.is_bound = True
+                return
+            self.looked_at += 1
+            if self._wanted is None or self._wanted(data):
+                yield _entry(data)
+        self.is_whole = True
+
+
+def _entry(data: bytes) -> LogEntry:
+    try:
+        line = parse_line(data)
+    except EncodingError as error:
+        return LogEntry(None, {}, None, f"the line {error}")
+    try:
+        return LogEntry(line.seq, line.members, record_of(line.members))
+    except EncodingError as error:
+        return LogEntry(line.seq, line.members, None, f"the line {error}")
+
+
+def of_tokens(data: bytes) -> bool:
+    """Want lines that name a token; those of calls without one to believe are not."""
+    return _TOKEN in data
+
+
+def mentioning(texts: Iterable[str]) -> Wanted:
+    """Want lines in which one of these texts stands, whatever as."""
+    needles = [_quoted(text) for text in texts]
+    return lambda data: any(needle in data for needle in needles)
+
+
+def begun_with(roots: Collection[str]) -> Wanted:
+    """Want lines whose chain begins with one of these tokens."""
+    wanted = {_quoted(root) for root in roots}
+
+    def is_wanted(data: bytes) -> bool:
+        found = _ROOT.search(data)
+        return found is not None and found[1] in wanted
+
+    return is_wanted
+
+
+def _quoted(text: str) -> bytes:
+    """Return a text as it stands in a line."""
+    return json.dumps(text)[1:-1].encode("ascii")
+
+
+def _moments(entries: Iterable[LogEntry]) -> Iterator[Moment]:
+    """Yield what lines tell, newest first, as they are.
+
+    A call stands where its decision does, when the rest of it, which is newer, was seen. One whose decision
+    is older than these lines stands at their end.
     """
-    moments: list[Moment] = []
-    calls: dict[str, Moment] = {}
+    begun: dict[str, Moment] = {}
     place = Place(_NEWEST)
     for entry in entries:
         place = Place(place.seq, place.damaged + 1) if entry.seq is None else Place(entry.seq)
         record = entry.record
         if record is None or record.event not in _CALL or record.call_id is None:
             moment = Moment(entry, place)
-            moments.append(moment)
+        elif record.event == "decision":
+            moment = begun.pop(record.call_id, Moment(entry, place))
+            moment.line, moment.place = entry, place
         else:
-            moment = calls.setdefault(record.call_id, Moment(entry, place))
-            if record.event == "decision" and moment.decision is None:
-                moment.line, moment.place = entry, place
-                moments.append(moment)
+            begun.setdefault(record.call_id, Moment(entry, place)).add(record)
+            continue
         if record is not None:
             moment.add(record)
-    begun_before = [moment for moment in calls.values() if moment.decision is None]
-    for i, moment in enumerate(begun_before):
+        yield moment
+    for i, moment in enumerate(begun.values()):
         moment.place = Place(0, i)
-    return moments + begun_before
+        yield moment

@@ -53,6 +53,8 @@ class Tokens:
     """Where the next page begins; None when there is no more."""
     is_cut: bool = False
     """Whether more tokens were not looked at, as there are too many."""
+    looked_at: int = 0
+    """How many tokens were gone through."""
 
 
 class Registry:
@@ -89,12 +91,16 @@ class Registry:
                 break
         shown = found[:limit]
         last = shown[-1] if len(found) > limit else before if is_cut else None
-        return Tokens(self.standing(shown), last, is_cut)
+        return Tokens(self.standing(shown), last, is_cut, looked_at)
 
     def token(self, token_id: str) -> Holding | None:
         """Return what is known of a root token, also when it has expired."""
-        token = asked(self._ledger.token, token_id)
+        token = self.known(token_id)
         return None if token is None else self.standing([token])[0]
+
+    def known(self, token_id: str) -> LiveToken | None:
+        """Return what the ledger has noted of a token, whichever way that stands."""
+        return asked(self._ledger.token, token_id)
 
     def standing(self, tokens: Iterable[LiveToken]) -> list[Holding]:
         """Return tokens with how they stand."""

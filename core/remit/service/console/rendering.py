@@ -18,7 +18,7 @@ from remit.service.console.session import Session
 
 __all__ = ["Renderer"]
 
-_WORDS: Final = ("abridged", "clock", "day", "instant", "lasting", "plural", "short", "when")
+_WORDS: Final = ("abridged", "clock", "day", "foreign", "instant", "lasting", "plural", "short", "when")
 
 
 class Renderer:

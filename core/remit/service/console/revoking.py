@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from remit.names import check_name
 from remit.service.console.door import Form, redirect
-from remit.service.console.registry import Registry, State
+from remit.service.console.registry import Registry
 from remit.service.console.rendering import Renderer
 from remit.service.console.session import Session
 from remit.service.console.words import link
@@ -46,7 +46,7 @@ class Revoking:
             kind=kind,
             name=name,
             holding=holding,
-            is_revoked=holding is not None and holding.state is State.REVOKED,
+            is_revoked=kind == "token" and bool(self._registry.revoked([f"token:{name}"])),
         )
 
     def revoke(self, request: Request, form: Form, session: Session) -> Response:

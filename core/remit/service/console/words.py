@@ -1,13 +1,14 @@
 """Text, times and identifiers as the pages show them.
 
 What comes from a token or a log is somebody else's: it is shown with its control characters and marks of
-direction spelt out, so that no name looks like another, or turns round what stands beside it.
+direction spelt out, so that none turns round what stands beside it. A name may still look like another, by
+letters that are alike; one with characters outside ASCII has a mark, which says what they are.
 """
 
 from __future__ import annotations
 
 from typing import Final
-from unicodedata import east_asian_width
+from unicodedata import east_asian_width, name
 from urllib.parse import urlencode
 
 from markupsafe import Markup
@@ -18,6 +19,7 @@ __all__ = [
     "abridged",
     "clock",
     "day",
+    "foreign",
     "instant",
     "lasting",
     "link",
@@ -39,6 +41,8 @@ _LATER: Final = 2 * _DAY
 _WHOLE: Final = 12
 _END: Final = 8
 _WIDE: Final = frozenset("WF")
+_TOLD: Final = 8
+"""Characters that a mark tells of."""
 
 
 def tame(value: object) -> object:
@@ -49,6 +53,16 @@ def tame(value: object) -> object:
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return "".join([char if char.isprintable() else ascii(char)[1:-1] for char in value])
+
+
+def foreign(text: object) -> str | None:
+    """Return which characters of a text are outside ASCII, by code point and name; None when none is."""
+    if not isinstance(text, str) or text.isascii():
+        return None
+    others = [*dict.fromkeys(char for char in text if not char.isascii())]
+    told = ", ".join(f"U+{ord(char):04X} {name(char, 'without a name')}" for char in others[:_TOLD])
+    rest = f" and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
+    return f"not ASCII: {told}{rest}"
 
 
 def when(seconds: float) -> str:
