@@ -285,7 +285,7 @@ class Credential:
         return self._presented(EXCHANGE, request, audience, nonce)
 
     def _presented(
-        self, tool: str, arguments: object, audience: str | None, nonce: str | None
+        self, tool: str, arguments: Mapping[str, object], audience: str | None, nonce: str | None
     ) -> Presentation:
         key = self._signing_key()
         if not isinstance(arguments, Mapping) or not all(isinstance(name, str) for name in arguments):

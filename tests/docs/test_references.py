@@ -23,7 +23,9 @@ CONCEPTS = ROOT / "docs" / "concepts.md"
 PLANNED = ROOT / "docs" / "requirements.md"
 """What must be there one day: the names in it, and the way to it, are not looked at."""
 NO_NAMES = {"remit.toml", "remit.demos", "remit.integrations"}
-PACKAGES = {each.__name__: each for each in (remit, remit_autogen, remit_crewai, remit_langchain, remit_service)}
+PACKAGES = {
+    each.__name__: each for each in (remit, remit_autogen, remit_crewai, remit_langchain, remit_service)
+}
 OF_A_CLASS = {
     "issuer": remit.Issuer,
     "credential": remit.Credential,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from remit.keys import _SMALL_ORDER
+from remit.service import intake
+from remit.service.intake import MAX_PARTS
 
-from .support import ADMIN, holder
+from .support import ADMIN, CLIENT_SECRET, holder
 
 JSON = {"Content-Type": "application/json"}
 JWS = "eyJhbGciOiJFZDI1NTE5IiwidHlwIjoiYWF0K2p3dCJ9.e30.AAAA"
@@ -65,6 +69,62 @@ BODIES = {
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_what_is_no_strict_json_object_is_refused(shared: TestClient, path: str, body: bytes) -> None:
     assert explained(shared.post(path, content=body, headers=JSON)) == (400, "invalid_request")
+
+
+MANY = MAX_PARTS + 1
+PARTS = {
+    "numbers": b'{"token":[' + b"1," * MANY + b"1]}",
+    "strings": b'{"token":[' + b'"",' * 250_000 + b'""]}',
+    "lists": b'{"token":[' + b"[]," * 300_000 + b"[]]}",
+    "objects": b'{"token":[' + b'{"a":1},' * 100_000 + b"{}]}",
+    "lists-in-lists": b'{"token":[' + (b"[" * 90 + b"]" * 90 + b",") * 5_000 + b"1]}",
+    "members": b"{" + b",".join(b'"%d":1' % i for i in range(MANY)) + b"}",
+    "between-strings": b'{"token":["\\"",' + b'"\\\\",0,' * MANY + b"1]}",
+}
+
+
+@pytest.mark.parametrize("body", PARTS.values(), ids=PARTS)
+def test_what_would_take_long_to_parse_is_not_parsed(shared: TestClient, body: bytes) -> None:
+    response = shared.post("/v1/tokens/verify", content=body, headers=JSON)
+    assert explained(response) == (400, "invalid_request")
+    assert response.json()["reason"] == "The body has more than 20000 parts."
+
+
+def test_nor_is_it_in_a_form(shared: TestClient) -> None:
+    form = {"token": "[" + "[]," * MANY + "[]]"}
+    response = shared.post("/introspect", data=form, auth=("pricing-agent", CLIENT_SECRET))
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+    assert response.json()["reason"] == "A parameter has more than 20000 parts."
+
+
+def test_what_stands_in_a_string_counts_for_nothing(shared: TestClient) -> None:
+    text = 'a, "b": [{\\' * MANY
+    body = {"token": "a.b.c", "tool": "prices:read", "aat_pop": "a.b.c", "arguments": {"text": text}}
+    for separators in ((",", ":"), (" , ", " : ")):
+        content = json.dumps(body, separators=separators).encode()
+        response = shared.post("/v1/tokens/verify", content=content, headers=JSON)
+        assert (response.status_code, response.json()["code"]) == (401, "token_malformed")
+
+
+@pytest.mark.parametrize("size", [16_384, 16_385])
+async def test_what_is_large_is_not_read_on_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    threads: list[int] = []
+
+    def parse(body: bytes) -> Any:
+        threads.append(threading.get_ident())
+        return {}
+
+    monkeypatch.setattr(intake, "parse_object", parse)
+    body = b'{"a":"' + b"a" * (size - 8) + b'"}'
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", b"application/json")]
+    assert await intake.read_json(Request({"type": "http", "headers": headers}, receive)) == {}
+    assert (threads == [threading.get_ident()]) is (size <= 16_384)
 
 
 @pytest.mark.parametrize(

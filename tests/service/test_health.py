@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import logging
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
+import httpx
 import pytest
+from starlette.concurrency import run_in_threadpool
 from starlette.testclient import TestClient
 
-from remit.service.telemetry import JsonLines
+from remit.audit import journal, read_log, verify_log
+from remit.service import create_app
+from remit.service.telemetry import JsonLines, Log, log_as_json
 
-from .support import ADMIN, CLIENT_SECRET, Deployment, client_of, holder
+from .support import ADMIN, CLIENT_SECRET, PATIENCE, Deployment, client_of, holder
+
+READY = {"status": "ok", "ledger": True, "key": True, "audit": True}
 
 
 class Lines(logging.Handler):
@@ -54,7 +65,7 @@ def numbers(client: TestClient) -> dict[str, float]:
 def test_it_lives_and_can_work(client: TestClient) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     response = client.get("/readyz")
-    assert (response.status_code, response.json()) == (200, {"status": "ok", "ledger": True, "key": True})
+    assert (response.status_code, response.json()) == (200, READY)
 
 
 def test_without_its_ledger_it_lives_and_cannot_work(deployment: Deployment) -> None:
@@ -66,7 +77,7 @@ def test_without_its_ledger_it_lives_and_cannot_work(deployment: Deployment) -> 
         (deployment.folder / "remit.db").mkdir()
         response = client.get("/readyz")
         assert response.status_code == 503
-        assert response.json() == {"status": "unavailable", "ledger": False, "key": True}
+        assert response.json() == {**READY, "status": "unavailable", "ledger": False}
         assert client.get("/healthz").status_code == 200
 
 
@@ -75,7 +86,61 @@ def test_with_a_revoked_key_it_cannot_work(deployment: Deployment) -> None:
         instance.guard.revoke_key(instance.keys.issuer().anchor.key.thumbprint)
         response = client_of(instance).get("/readyz")
     assert response.status_code == 503
-    assert response.json() == {"status": "unavailable", "ledger": True, "key": False}
+    assert response.json() == {**READY, "status": "unavailable", "key": False}
+
+
+@contextmanager
+def full_disk() -> Generator[None]:
+    """Have nothing fit into an audit log."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "_write_whole", full)
+        yield
+
+
+def test_without_its_audit_log_it_cannot_work_until_that_takes_records_again(
+    deployment: Deployment, admin: dict[str, str]
+) -> None:
+    body = {"subject_pubkey": holder().public.x, "scope": "READ"}
+    with deployment.client() as client:
+        with full_disk():
+            refused = client.post("/v1/tokens", headers=admin, json=body)
+            assert (refused.status_code, refused.json()["code"]) == (503, "audit_unavailable")
+            response = client.get("/readyz")
+            assert response.status_code == 503
+            assert response.json() == {**READY, "status": "unavailable", "audit": False}
+            assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").json() == READY
+        assert client.get("/readyz").json() == READY
+        assert client.post("/v1/tokens", headers=admin, json=body).status_code == 200
+    records = [entry.record for entry in read_log(deployment.folder / "audit.jsonl")]
+    found = [(one.event, one.code) for one in records if one is not None and one.event != "checkpoint"]
+    assert found == [("decision", "audit_unavailable"), ("issue", None)]
+    assert verify_log(deployment.folder / "audit.jsonl").ok
+
+
+def test_without_an_audit_log_there_is_none_to_wait_for(deployment: Deployment) -> None:
+    text = deployment.path.read_text().replace('[audit]\npath = "audit.jsonl"\n', "")
+    deployment.path.write_text(text)
+    with deployment.client() as client:
+        assert client.get("/readyz").json() == READY
+
+
+async def test_it_says_so_while_all_threads_are_waiting_for_something(deployment: Deployment) -> None:
+    blocked = threading.Event()
+    with deployment.instance() as instance:
+        transport = httpx.ASGITransport(create_app(instance))
+        async with httpx.AsyncClient(transport=transport, base_url=instance.url) as client:
+            waiting = [asyncio.ensure_future(run_in_threadpool(blocked.wait, PATIENCE)) for _ in range(60)]
+            try:
+                response = await asyncio.wait_for(client.get("/readyz"), PATIENCE / 2)
+                assert response.json() == READY
+            finally:
+                blocked.set()
+                await asyncio.gather(*waiting)
 
 
 def test_requests_tokens_and_refusals_are_counted(client: TestClient, admin: dict[str, str]) -> None:
@@ -204,3 +269,68 @@ def test_of_a_bug_the_log_has_the_place_and_the_answer_nothing(
     assert (bug["level"], bug["error"]) == ("error", "RuntimeError")
     assert bug["at"].startswith("tokens.py:")
     assert (log.last["status"], log.last["code"]) == (500, "internal_error")
+
+
+@contextmanager
+def standard_error() -> Generator[int]:
+    """Have standard error be a pipe, as long as nothing is read of it."""
+    reader, writer = os.pipe()
+    kept = os.dup(2)
+    os.dup2(writer, 2)
+    os.close(writer)
+    try:
+        yield reader
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(reader)
+
+
+@contextmanager
+def loggers() -> Generator[logging.Logger]:
+    """Have what logs put back as it was."""
+    own, root = logging.getLogger("remit"), logging.root
+    before = own.handlers, own.level, root.handlers, root.level
+    yield own
+    own.handlers, root.handlers = before[0], before[2]
+    own.setLevel(before[1])
+    root.setLevel(before[3])
+
+
+def test_lines_that_nobody_reads_are_dropped_and_nobody_waits() -> None:
+    dropped: list[int] = []
+    with standard_error() as reader, loggers() as logger:
+        with log_as_json() as log:
+            log.dropped = lambda: dropped.append(1)
+            for _ in range(12_000):
+                logger.info("x" * 100)
+        assert 0 < len(dropped) < 12_000  # what was taken waits in vain
+        os.set_blocking(reader, False)
+        until_written(reader, log)
+
+
+def until_written(reader: int, log: Log) -> None:
+    """Read all that is there, so that the thread ends its work before the pipe is gone."""
+    for _ in range(PATIENCE * 100):
+        try:
+            os.read(reader, 1_000_000)
+        except BlockingIOError:
+            if not log._lines.unfinished_tasks:
+                return
+            threading.Event().wait(0.01)
+    pytest.fail("it does not end")
+
+
+def test_at_the_end_all_lines_are_there() -> None:
+    with standard_error() as reader, loggers() as logger:
+        with log_as_json():
+            for i in range(200):
+                logger.info("line %d", i)
+        lines = os.read(reader, 1_000_000).splitlines()
+    assert [json.loads(line)["message"] for line in lines] == [f"line {i}" for i in range(200)]
+
+
+def test_lines_that_are_dropped_are_a_number(client: TestClient) -> None:
+    assert numbers(client)["remit_log_lines_dropped_total"] == 0
+    client.app.state.metrics.line_dropped()  # type: ignore[attr-defined]
+    assert numbers(client)["remit_log_lines_dropped_total"] == 1

@@ -443,17 +443,90 @@ def test_nothing_is_upgraded(served: Served) -> None:
     assert b"HTTP/1.1 200" in served.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + upgrade)
 
 
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def linked(served: Served, count: int, beginning: bytes = b"") -> list[socket.socket]:
+    """So many connections, on which a request has begun."""
+    links = [socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE) for _ in range(count)]
+    for link in links:
+        link.sendall(beginning)
+    until(lambda: len(served.server.server_state.connections) >= count)
+    if beginning:
+        until(lambda: len(served.server.server_state.tasks) >= count)
+    return links
+
+
 def test_too_many_connections_are_refused_and_there_is_room_again(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "MOST", 3)
-    links = [socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE) for _ in range(3)]
-    until(lambda: len(served.server.server_state.connections) >= 3)
+    links = linked(served, 3, HEAD + b"Content-Length: 50\r\n\r\n{")
     assert served.error() == (503, "too_busy")
     for link in links:
         link.close()
     until(lambda: not served.server.server_state.connections)
-    assert b"HTTP/1.1 200" in served.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b"HTTP/1.1 200" in served.ask(HEALTH)
+
+
+def test_connections_on_which_nothing_is_asked_make_room_for_others(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "MOST", 3)
+    monkeypatch.setattr(connection, "HEAD_TIME", PATIENCE)
+    links = linked(served, 3)
+    for _ in range(2):
+        assert b"HTTP/1.1 200" in served.ask(HEALTH)
+    for link in links:
+        link.close()
+    until(lambda: not served.server.server_state.connections)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_whether_it_lives_is_answered_whatever_else_is_going_on(path: str) -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/":
+            await ended.wait()
+        await deaf(scope, receive, send)
+
+    bounds = Bounds(app, at_once=1)
+    waiting = asyncio.create_task(run(bounds, Exchange()))
+    await asyncio.sleep(0)
+    assert await refusal(bounds, Exchange()) == (503, "too_busy")
+    probe = Exchange()
+    probe.scope["path"] = path
+    assert (await run(bounds, probe)).status == 401
+    ended.set()
+    assert (await waiting).status == 401
+
+
+async def test_bodies_take_no_more_than_there_is_room_for() -> None:
+    size, small = 500_000, 16_384
+    bounds = Bounds(echo, at_once=10, bodies=10 * small + 2 * (size - small))
+    large = []
+    for _ in range(2):
+        exchange = Exchange((LENGTH, str(size + 1).encode()), chunks=[b"x" * size])
+        exchange.stalls = True
+        large.append(asyncio.create_task(run(bounds, exchange)))
+    await asyncio.sleep(0.01)
+    with pytest.raises(ServiceError) as caught:
+        await run(bounds, Exchange((LENGTH, str(size).encode()), chunks=[b"x" * size]))
+    assert (caught.value.status, caught.value.code, caught.value.headers) == (
+        503,
+        "too_busy",
+        {"Retry-After": "1"},
+    )
+    little = Exchange((LENGTH, str(small).encode()), chunks=[b"x" * small])
+    assert (await run(bounds, little)).body == small  # which always has room
+    for task in large:
+        task.cancel()
+    await asyncio.gather(*large, return_exceptions=True)
+    await asyncio.sleep(0.01)
+    again = Exchange((LENGTH, str(size).encode()), chunks=[b"x" * size])
+    assert (await run(bounds, again)).body == size
+    assert bounds._room.left == 2 * (size - small)
 
 
 def until(holds: Callable[[], bool]) -> None:

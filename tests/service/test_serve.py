@@ -29,7 +29,7 @@ from cryptography.x509.oid import NameOID
 from remit.cli.app import app
 from remit.service.server import Settings, Tls, listen
 
-from .support import ADMIN, PATIENCE, Deployment, Serving, holder, surroundings
+from .support import ADMIN, PATIENCE, PROGRAM, Deployment, Serving, holder, surroundings
 
 pytestmark = pytest.mark.servers
 
@@ -212,7 +212,10 @@ def commandline(pid: int) -> bytes:
         return b""
 
 
-def test_two_workers_serve_at_one_port_and_one_that_dies_is_replaced(deployed: Deployment) -> None:
+def test_two_workers_serve_at_one_port_and_one_that_dies_is_replaced(
+    deployed: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with deployed.serve("--workers", "2") as serving:
         with serving.client() as client:
             for _ in range(6):
@@ -225,8 +228,89 @@ def test_two_workers_serve_at_one_port_and_one_that_dies_is_replaced(deployed: D
             assert issue(client).status_code == 200
         workers = workers_of(serving.pid)
         assert other in workers
-        assert serving.stop() == 0
+        assert serving.stop(signal.SIGHUP) == 0
         assert not any(commandline(pid) for pid in workers)
+    assert list(tmp_path.iterdir()) == []  # where they kept their numbers
+
+
+def test_a_worker_that_cannot_start_again_is_tried_until_it_can(deployed: Deployment) -> None:
+    key = deployed.folder / "issuer.key"
+    with deployed.serve("--workers", "2") as serving:
+        one, other = workers_of(serving.pid)
+        key.rename(f"{key}.away")
+        try:
+            os.kill(one, signal.SIGKILL)
+            until(lambda: serving.log.count("a worker cannot start") >= 2)
+            assert serving.process.poll() is None
+            assert other in workers_of(serving.pid)
+            with serving.client() as client:
+                assert client.get("/healthz").status_code == 200
+        finally:
+            Path(f"{key}.away").rename(key)
+        os.kill(other, signal.SIGKILL)
+        until(lambda: len(workers_of(serving.pid) - {one, other}) == 2)
+        with serving.client() as client:
+            assert issue(client).status_code == 200
+        assert serving.stop() == 0
+
+
+def test_a_worker_that_cannot_start_at_first_ends_it_with_a_clear_line(tmp_path: Path) -> None:
+    deployment = Deployment.make(tmp_path / "unlucky")
+    code = (
+        "import os, sys; from remit.service import server, workers; from remit.errors import ConfigError\n"
+        "def refuse(path): raise ConfigError('there is no ledger')\n"
+        "if __name__ != '__main__': workers.open_instance = refuse\n"
+        "else: sys.exit(server.serve(server.Settings(config=sys.argv[1], port=0, workers=2), ready=print))"
+    )
+    (tmp_path / "unlucky.py").write_text(code)
+    with surroundings(deployment.environment):
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "unlucky.py"), str(deployment.path)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert {json.loads(line)["message"] for line in done.stderr.splitlines()} == {
+        "a worker cannot start: there is no ledger"
+    }
+
+
+def test_a_terminal_that_is_closed_stops_it_as_it_should(deployed: Deployment) -> None:
+    with deployed.serve() as serving:
+        assert serving.stop(signal.SIGHUP) == 0
+
+
+def test_who_is_told_to_outlive_its_terminal_does(
+    deployed: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with deployed.serve() as serving, serving.client() as client:
+            serving.process.send_signal(signal.SIGHUP)
+            assert client.get("/healthz").status_code == 200
+            assert serving.stop() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_nobody_waits_for_whoever_reads_the_log(deployed: Deployment) -> None:
+    """A pipe holds 64 KiB; then a write of the log waits until somebody reads."""
+    command = [str(PROGRAM), "serve", "--config", str(deployed.path), "--port", "0", "--json"]
+    with surroundings(deployed.environment):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:
+            for _ in range(400):
+                assert client.get("/healthz").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_workers_do_not_outlive_the_process_that_started_them(deployed: Deployment) -> None:

@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 import remit
 from remit.config import load
 from remit.encoding import JsonValue, b64url_decode, b64url_encode, canonicalize, parse_object
+from remit.service import gate
+from remit.service.gate import MAX_FAILED_VERIFICATIONS
 
 from .support import URI, Clock, Deployment, client_of, credential_of, holder
 
@@ -342,3 +344,37 @@ def test_a_credential_that_was_issued_works_as_any_other(desk: Desk) -> None:
         "prices:read",
         "trades:propose",
     ]
+
+
+def test_who_shows_too_many_bad_tokens_is_not_looked_at(deployment: Deployment) -> None:
+    log = deployment.folder / "audit.jsonl"
+    with deployment.instance() as instance:
+        client = client_of(instance)
+        body = {"subject_pubkey": holder().public.x, "scope": "READ"}
+        good = client.post("/v1/tokens", headers=deployment.headers, json=body).json()["token"]
+        denied = {"token": good, "agent": "somebody-else"}
+        for _ in range(MAX_FAILED_VERIFICATIONS - 1):
+            assert client.post(URL, json={"token": "a.b.c"}).status_code == 401
+        assert client.post(URL, json=denied).json()["code"] == "agent_mismatch"
+        size = log.stat().st_size
+        response = client.post(URL, content=b"{", headers={"Content-Type": "application/json"})
+        assert (response.status_code, response.json()["code"]) == (429, "too_many_failures")
+        assert 0 < int(response.headers["retry-after"]) <= 60
+        assert client.post(URL, json={"token": good}).status_code == 429
+        assert log.stat().st_size == size
+        assert client.post("/v1/tokens", headers=deployment.headers, json=body).status_code == 200
+        assert client_of(instance, address="192.0.2.7").post(URL, json={"token": good}).status_code == 200
+
+
+def test_calls_that_a_good_token_does_not_allow_are_no_failures(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "MAX_FAILED_VERIFICATIONS", 3)
+    clock = Clock()
+    with deployment.client(clock=clock) as client:
+        desk = Desk(client, deployment.headers, clock)
+        for _ in range(5):
+            assert desk.denial(desk.presented("mail:send", {}), 403) == "capability_missing"
+            assert client.post(URL, json={"token": 7}).status_code == 400
+        assert client.post(URL, json={"token": desk.token}).status_code == 200
+        assert [client.post(URL, json={"token": "a"}).status_code for _ in range(4)] == [401, 401, 401, 429]

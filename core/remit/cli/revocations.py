@@ -121,11 +121,8 @@ def _live(ledger: Ledger, agent: str | None, limit: int) -> list[LiveToken]:
 
 
 def _is_revoked(token: LiveToken, revoked: dict[str, float | None]) -> bool:
-    by_token, by_agent, by_key = token.subjects
-    if by_token in revoked or by_key in revoked:
-        return True
-    until = revoked.get(by_agent)
-    return until is not None and token.issued_at <= until
+    named = [revoked[subject] for subject in token.subjects if subject in revoked]
+    return any(until is None or token.issued_at <= until for until in named)
 
 
 def revoked_among(ledger: Ledger, subjects: Iterable[str]) -> dict[str, float | None]:

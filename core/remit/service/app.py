@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -37,6 +37,7 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 """What every answer says, unless its route says something else."""
 _TLS_ONLY: Final = (b"strict-transport-security", b"max-age=63072000")
+_CHANGING: Final = frozenset({"POST", "DELETE"})
 _CODES: Final[Mapping[int, str]] = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -68,10 +69,12 @@ def create_app(instance: Instance) -> FastAPI:
         },
     )
     app.state.metrics = metrics
-    routers = [part.router(instance, gate) for part in (tokens, oauth, metadata, feed, console, health)]
-    app.state.routes = [route for routes in routers for route in routes.routes]
-    for routes in routers:
-        app.include_router(routes)
+    faces = [part.router(instance, gate) for part in (tokens, oauth, metadata, feed, health)]
+    pages = console.router(instance, gate)  # which sees for itself where its forms come from
+    app.state.routes = [route for routes in [*faces, pages] for route in routes.routes]
+    for routes in faces:
+        app.include_router(routes, dependencies=[Depends(_same_site)])
+    app.include_router(pages)
     made: list[dict[str, Any]] = []
 
     def document() -> dict[str, Any]:
@@ -81,6 +84,13 @@ def create_app(instance: Instance) -> FastAPI:
 
     app.openapi = document  # type: ignore[method-assign]
     return app
+
+
+async def _same_site(request: Request) -> None:
+    """Refuse what another site's page has a browser do, by a header that no page can set (Fetch Metadata)."""
+    sites = request.headers.getlist("sec-fetch-site")
+    if request.method in _CHANGING and "cross-site" in sites:
+        raise ServiceError(403, "cross_site", "A page of another site may not ask for this.")
 
 
 class _Headers:

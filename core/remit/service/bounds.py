@@ -6,6 +6,9 @@ Invariants:
   to be is refused as soon as it is;
 - a body that is not there in time, and an answer that is not, end the request. What a thread is doing then
   goes on, and still counts as a request, so that there are never more of them than `AT_ONCE`;
+- whether the process lives and can work is answered whatever else is going on;
+- bodies that are being worked on take no more than `BODIES` together. The beginning of each always has room,
+  so that large ones do not keep small ones out;
 - whoever is still sending when the answer is there has the connection closed, after a short while in which
   what comes is thrown away, so that the answer is not lost with it.
 """
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-__all__ = ["ANSWER_TIME", "AT_ONCE", "BODY_TIME", "MAX_HEAD", "Bounds", "send_error"]
+__all__ = ["ANSWER_TIME", "AT_ONCE", "BODIES", "BODY_TIME", "MAX_HEAD", "Bounds", "send_error"]
 
 BODY_TIME: Final = 10.0
 """Seconds in which a whole body must be there."""
@@ -38,7 +41,11 @@ MAX_HEAD: Final = 32_768
 """Bytes of the head of a request: its path and its headers."""
 AT_ONCE: Final = 1000
 """How many requests one process works on."""
+BODIES: Final = 64 * MAX_BODY
+"""Bytes of all bodies that one process keeps at once."""
 
+_OPEN: Final = frozenset({"/healthz", "/readyz"})
+_BEGINNING: Final = 16_384
 _LINGER_TIME: Final = 1.0
 _LINGER_BYTES: Final = 16 * MAX_BODY
 _MAX_LENGTH: Final = 18
@@ -61,6 +68,7 @@ class Bounds:
         body_time: as `BODY_TIME`.
         answer_time: as `ANSWER_TIME`.
         at_once: as `AT_ONCE`.
+        bodies: as `BODIES`.
     """
 
     def __init__(
@@ -70,24 +78,28 @@ class Bounds:
         body_time: float = BODY_TIME,
         answer_time: float = ANSWER_TIME,
         at_once: int = AT_ONCE,
+        bodies: int = BODIES,
     ) -> None:
         self._app = app
         self._body_time, self._answer_time, self._at_once = body_time, answer_time, at_once
         self._running: set[asyncio.Task[None]] = set()
+        self._room = _Room(bodies - at_once * _BEGINNING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, within bounds."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope["headers"], receive, send, self._body_time)
-        error = self._refusal() or _head_refusal(scope) or exchange.refusal()
+        exchange = _Exchange(scope["headers"], receive, send, self._body_time, self._room)
+        is_open = scope["path"] in _OPEN
+        error = (None if is_open else self._refusal()) or _head_refusal(scope) or exchange.refusal()
         if error is not None:
             await send_error(exchange.send, error)
             return
         task = asyncio.ensure_future(self._run(scope, exchange))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        if not is_open:
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
         try:
             await asyncio.wait({task}, timeout=self._answer_time)
         except asyncio.CancelledError:
@@ -101,22 +113,36 @@ class Bounds:
         await exchange.give_up()
 
     async def _run(self, scope: Scope, exchange: _Exchange) -> None:
-        await self._app(scope, exchange.receive, exchange.send)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.forget()
 
     def _refusal(self) -> ServiceError | None:
-        if len(self._running) < self._at_once:
-            return None
-        reason = "There is too much to do; try again."
-        return ServiceError(503, "too_busy", reason, headers={"Retry-After": "1"})
+        return None if len(self._running) < self._at_once else _too_busy()
+
+
+class _Room:
+    """How many bytes there are for what bodies have beyond their beginning."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
 
 
 class _Exchange:
     """One request and its answer."""
 
     def __init__(
-        self, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send, body_time: float
+        self,
+        headers: list[tuple[bytes, bytes]],
+        receive: Receive,
+        send: Send,
+        body_time: float,
+        room: _Room,
     ) -> None:
-        self._receive, self._send = receive, send
+        self._receive, self._send, self._room = receive, send, room
+        self._taken = 0
+        """Bytes of the room."""
         self._lengths = [value for name, value in headers if name == b"content-length"]
         self._codings = [value for name, value in headers if name == b"transfer-encoding"]
         self._deadline = asyncio.get_running_loop().time() + body_time
@@ -148,8 +174,20 @@ class _Exchange:
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise _too_large()
+        self._take(max(0, MAX_BODY - self._left - _BEGINNING))
         self._complete = not message.get("more_body", False)
         return message
+
+    def _take(self, size: int) -> None:
+        self._room.left -= size - self._taken
+        self._taken = size
+        if self._room.left < 0:
+            raise _too_busy()
+
+    def forget(self) -> None:
+        """Give the room back that the body has taken."""
+        self._room.left += self._taken
+        self._taken = 0
 
     async def send(self, message: Message) -> None:
         """Pass an answer on. With a body that is still coming, it is the last on this connection."""
@@ -191,6 +229,11 @@ def _head_refusal(scope: Scope) -> ServiceError | None:
     if size <= MAX_HEAD:
         return None
     return ServiceError(431, "too_large", f"The head of the request is larger than {MAX_HEAD} bytes.")
+
+
+def _too_busy() -> ServiceError:
+    reason = "There is too much to do; try again."
+    return ServiceError(503, "too_busy", reason, headers={"Retry-After": "1"})
 
 
 def _too_large() -> ServiceError:

@@ -3,7 +3,8 @@
 Invariants:
 
 - a connection on which no request begins, or ends, is broken off: one byte now and then keeps nothing open;
-- there are never more connections than `MOST`, and a file descriptor for each;
+- there are never more connections than `MOST`, and a file descriptor for each. For a new one another is
+  broken off on which nothing is under way, so that whoever opens many keeps nobody out;
 - what is no HTTP is answered with JSON like everything else, and reaches no route.
 """
 
@@ -27,6 +28,7 @@ _SPARE_FILES: Final = 128
 _BAD: Final = (400, b"Bad Request", "invalid_request", "This is not HTTP/1.1, or its head is too large.")
 _BUSY: Final = (503, b"Service Unavailable", "too_busy", "There are too many connections; try again.")
 _WORKING: Final = "working"
+_CLOSING: Final = "closing"
 _SENDS_HEAD: Final = (h11.IDLE, h11.SEND_RESPONSE)
 
 
@@ -39,8 +41,16 @@ class Connection(H11Protocol):
         """Begin, unless there are too many."""
         super().connection_made(transport)
         if len(self.connections) > _most():
-            self._answer(*_BUSY)
+            self._make_room()
         self._watch(self._state())
+
+    def _make_room(self) -> None:
+        others: Any = self.connections
+        for other in others:
+            if other is not self and other._state() not in (_WORKING, _CLOSING):  # noqa: SLF001 - of this class
+                other.transport.abort()
+                return
+        self._answer(*_BUSY)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -76,7 +86,7 @@ class Connection(H11Protocol):
     def _state(self) -> object:
         """Return what changes whenever the connection does what connections are for."""
         if self.transport.is_closing():
-            return "closing"
+            return _CLOSING
         cycle: Any = self.cycle
         if cycle is None:
             return "new"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
@@ -25,13 +26,16 @@ _STATUS: Final[dict[str, Any]] = {
 }
 _READY: Final[dict[str, Any]] = {
     "type": "object",
-    "required": ["status", "ledger", "key"],
+    "required": ["status", "ledger", "key", "audit"],
     "properties": {
         **_STATUS["properties"],
         "ledger": {"type": "boolean", "description": "Whether the ledger answers."},
         "key": {"type": "boolean", "description": "Whether there is a key to sign with."},
+        "audit": {"type": "boolean", "description": "Whether the audit log takes records, if there is one."},
     },
 }
+_READY_EXAMPLE: Final = {"status": "ok", "ledger": True, "key": True, "audit": True}
+_THREADS: Final = 4
 _TEXT: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Numbers, as Prometheus reads them.", "content": {"text/plain": {}}}
 }
@@ -47,7 +51,7 @@ def router(instance: Instance, gate: Gate) -> APIRouter:  # noqa: ARG001 - every
         summary="Whether the process lives",
         responses=described(_STATUS, example={"status": "ok"}),
     )
-    ready = described(_READY, example={"status": "ok", "ledger": True, "key": True})
+    ready = described(_READY, example=_READY_EXAMPLE)
     unready = described(_READY, status=503, description="It cannot issue or verify anything.")
     routes.add_api_route(
         "/readyz",
@@ -68,17 +72,26 @@ def router(instance: Instance, gate: Gate) -> APIRouter:  # noqa: ARG001 - every
 class _Health:
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
+        self._threads = CapacityLimiter(_THREADS)  # of its own: all others may be waiting for something
 
     async def alive(self) -> JSONResponse:
         """Answer as long as the event loop runs."""
         return JSONResponse({"status": "ok"})
 
-    def ready(self) -> JSONResponse:
-        """Answer whether the ledger answers, and whether there is a key that was not revoked."""
-        ledger, key = self._ledger_answers(), self._key_signs()
-        status = "ok" if ledger and key else "unavailable"
-        document = {"status": status, "ledger": ledger, "key": key}
-        return JSONResponse(document, 200 if ledger and key else 503)
+    async def ready(self) -> JSONResponse:
+        """Answer whether the ledger answers, there is a key that was not revoked, and records are taken."""
+        found = await to_thread.run_sync(self._looked, limiter=self._threads)
+        is_ready = all(found.values())
+        document = {"status": "ok" if is_ready else "unavailable", **found}
+        return JSONResponse(document, 200 if is_ready else 503)
+
+    def _looked(self) -> dict[str, bool]:
+        audit = self._instance.audit
+        return {
+            "ledger": self._ledger_answers(),
+            "key": self._key_signs(),
+            "audit": audit is None or audit.takes_records(),
+        }
 
     def metrics(self, request: Request) -> Response:
         """Answer with the numbers of all workers."""

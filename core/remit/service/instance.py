@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from remit.errors import ConfigError
 from remit.ledger import view_of
+from remit.record import AuditRecord
 from remit.service.access import Access
 from remit.service.keyring import Keyring
 
@@ -20,9 +21,46 @@ if TYPE_CHECKING:
     from remit.names import Clock
     from remit.record import AuditSink
 
-__all__ = ["Instance"]
+__all__ = ["Instance", "Recorder"]
 
 _WEB: Final = ("http", "https")
+
+
+class Recorder:
+    """An audit sink that knows whether it works.
+
+    Args:
+        sink: where records go.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, sink: AuditSink, clock: Clock) -> None:
+        self._sink, self._clock = sink, clock
+        self._works = True
+
+    def record(self, record: AuditRecord) -> None:
+        """Keep the record, or raise what the sink raises."""
+        try:
+            self._sink.record(record)
+        except Exception:  # whatever a sink raises means the same: not recorded
+            self._works = False
+            raise
+        self._works = True
+
+    def takes_records(self) -> bool:
+        """Tell whether the last record could be kept.
+
+        Where it could not, another one is tried, which says that calls were denied meanwhile: an instance
+        that is asked for nothing as it is not ready would never get well otherwise.
+        """
+        if not self._works:
+            denial = AuditRecord(event="decision", at=self._clock(), allowed=False, code="audit_unavailable")
+            with suppress(Exception):  # whatever a sink raises means the same: it takes nothing
+                self.record(denial)
+        return self._works
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sink, name)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -37,7 +75,7 @@ class Instance:
     guard: Guard
     """Verifies what is presented here; it goes by the ledger, as every guard beside it."""
     access: Access
-    audit: AuditSink | None
+    audit: Recorder | None
     clock: Clock
 
     @classmethod
@@ -54,7 +92,8 @@ class Instance:
         """
         ticks = time.time if clock is None else clock
         access = Access.of(config)
-        audit = config.audit()
+        sink = config.audit()
+        audit = None if sink is None else Recorder(sink, ticks)
         ledger = config.ledger()
         try:
             keys = Keyring(config, audit=audit, ledger=ledger, clock=clock)

@@ -87,12 +87,12 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas["Error"] = dict(_ERROR)
     components.setdefault("securitySchemes", {}).update(_SECURITY_SCHEMES)
     for path in made.get("paths", {}).values():
-        for operation in path.values():
-            _complete(operation)
+        for method, operation in path.items():
+            _complete(method, operation)
     return made
 
 
-def _complete(operation: dict[str, Any]) -> None:
+def _complete(method: str, operation: dict[str, Any]) -> None:
     responses: dict[str, Any] = operation.setdefault("responses", {})
     responses.pop("422", None)  # what FastAPI would answer with, and this service never does
     for response in responses.values():
@@ -104,6 +104,8 @@ def _complete(operation: dict[str, Any]) -> None:
     errors: list[int] = [*_EVERYWHERE]
     if "requestBody" in operation:
         errors.append(415)
+    if method != "get":
+        errors.append(403)  # what another site's page has a browser ask
     if "security" in operation:
         errors += [401, 429]
     for status in errors:

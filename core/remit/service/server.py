@@ -5,18 +5,17 @@ Invariants:
 - whatever is wrong with the policy file, the certificate or the address comes out before it listens;
 - when it is told to stop, it takes no more connections, and gives requests that are under way `GRACE`
   seconds;
+- a terminal that is closed stops it as SIGTERM does, unless it was told to outlive that;
 - workers share nothing but the socket: each opens the policy file, the keys and the ledger for itself. They
   end with the process that started them, however that ends.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -33,12 +32,12 @@ from remit.service.app import create_app
 from remit.service.bounds import MAX_HEAD
 from remit.service.connection import Connection
 from remit.service.instance import Instance
-from remit.service.telemetry import JsonLines
+from remit.service.telemetry import Log, log_as_json
 
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["GRACE", "Settings", "Tls", "listen", "log_as_json", "open_instance", "serve", "work"]
+__all__ = ["GRACE", "Settings", "Tls", "listen", "open_instance", "serve", "stop_signals", "work"]
 
 GRACE: Final = 10
 """Seconds that requests under way are given when the server stops."""
@@ -95,8 +94,17 @@ def serve(settings: Settings, *, ready: Callable[[str], None]) -> int:
             return Workers(settings, listener).run(ready=lambda: ready(url))
     with closing(open_instance(settings.config)) as instance, closing(listen(settings)) as listener:
         url = _url(settings, listener)
-        work(settings, instance, listener, ready=lambda: ready(url))
+        with log_as_json() as log:
+            work(settings, instance, listener, log=log, ready=lambda: ready(url))
     return 0
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Return the signals that stop the service."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        found.append(signal.SIGHUP)
+    return found
 
 
 def open_instance(path: Path | None) -> Instance:
@@ -143,21 +151,28 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def work(
-    settings: Settings, instance: Instance, listener: socket.socket, *, ready: Callable[[], None]
+    settings: Settings,
+    instance: Instance,
+    listener: socket.socket,
+    *,
+    log: Log,
+    ready: Callable[[], None],
 ) -> None:
-    """Answer what comes in at `listener` until a signal says to stop. What is logged is JSON from then on.
+    """Answer what comes in at `listener` until a signal says to stop.
 
     Args:
         settings: how.
         instance: what it works with.
         listener: where it listens.
+        log: what is dropped of it is counted.
         ready: called as soon as requests are answered.
     """
-    log_as_json()
+    app = create_app(instance)
+    log.dropped = app.state.metrics.line_dropped
     tls = settings.tls
     server = _Server(
         uvicorn.Config(
-            create_app(instance),
+            app,
             http=Connection,
             ws="none",
             lifespan="off",
@@ -174,7 +189,7 @@ def work(
         ready,
     )
     # uvicorn hands the signal on to whoever had it before: by then everything is done.
-    handlers = {one: signal.signal(one, server.stopped) for one in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {one: signal.signal(one, server.stopped) for one in stop_signals()}
     try:
         server.run(sockets=[listener])
     finally:
@@ -199,9 +214,10 @@ class _Server(uvicorn.Server):
         last_resort.daemon = True
         last_resort.start()
 
-    def stopped(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as `signal.signal` calls it
-        """Heed a signal that comes before uvicorn listens to signals; after that it is a repetition."""
-        self.should_exit = True
+    def stopped(self, sig: int, frame: FrameType | None) -> None:
+        """Heed a signal that uvicorn does not listen to, or not yet; when all is done it is a repetition."""
+        if not self.should_exit:
+            self.handle_exit(sig, frame)
 
 
 def _check_tls(tls: Tls | None) -> None:
@@ -225,14 +241,3 @@ def _url(settings: Settings, listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     scheme = "http" if settings.tls is None else "https"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def log_as_json() -> None:
-    """Have everything that is logged go to standard error, a line each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logging.root.handlers = [handler]
-    logging.root.setLevel(logging.WARNING)
-    own = logging.getLogger("remit")
-    own.handlers = []  # what a command prints for people
-    own.setLevel(logging.INFO)

@@ -3,7 +3,8 @@
 Invariants:
 
 - no token, secret, body, query or header of a request is written anywhere, and no path but its template;
-- numbers have labels of which there are few: no agent's name, no identifier, no address.
+- numbers have labels of which there are few: no agent's name, no identifier, no address;
+- nothing waits for whoever reads the log: lines that nobody takes are dropped, and counted.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import queue
 import secrets
 import time
 import traceback
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,11 +30,12 @@ from remit.service.bounds import send_error
 from remit.service.errors import ServiceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
     from types import TracebackType
 
     from remit.service.bounds import App, Message, Receive, Scope, Send
 
-__all__ = ["REQUEST_ID", "JsonLines", "Metrics", "Telemetry", "note"]
+__all__ = ["REQUEST_ID", "JsonLines", "Log", "Metrics", "Telemetry", "log_as_json", "note"]
 
 REQUEST_ID: Final = "X-Request-Id"
 """The header of an answer that says by which name the log knows it."""
@@ -39,6 +44,9 @@ SHARED_METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_MOST_LINES: Final = 10_000
+_LAST_LINES_TIME: Final = 2.0
+_STANDARD_ERROR: Final = 2
 _FIELDS: Final = "remit"
 _HERE: Final = Path(__file__).resolve().parents[1]
 _log: Final = logging.getLogger("remit.service")
@@ -74,6 +82,7 @@ class Metrics:
         self._failures = Counter(
             "remit_sign_in_failures", "Failures to sign in.", ["kind"], registry=registry
         )
+        self._dropped = Counter("remit_log_lines_dropped", "Lines of the log dropped.", registry=registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -91,6 +100,10 @@ class Metrics:
     def sign_in_failed(self, kind: str) -> None:
         """Count a failure to sign in, of an `admin` or a `client`."""
         self._failures.labels(kind).inc()
+
+    def line_dropped(self) -> None:
+        """Count a line of the log that nobody took."""
+        self._dropped.inc()
 
     def shown(self) -> tuple[bytes, str]:
         """Return all numbers as Prometheus reads them, and their content type."""
@@ -192,3 +205,77 @@ def _place(trace: TracebackType | None) -> str:
     frames = traceback.extract_tb(trace)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(_HERE)] or list(frames)
     return f"{Path(own[-1].filename).name}:{own[-1].lineno} ({own[-1].name})" if own else "unknown"
+
+
+class Log(QueueHandler):
+    """Takes records for a thread that writes them to standard error, and drops what it has no room for.
+
+    Args:
+        most: for how many lines it has room.
+    """
+
+    dropped: Callable[[], None] | None = None
+    """Called for each line that is dropped."""
+
+    def __init__(self, most: int = _MOST_LINES) -> None:
+        self._lines: queue.Queue[logging.LogRecord] = queue.Queue(most)
+        super().__init__(self._lines)
+        self.setFormatter(JsonLines())
+        QueueListener(self._lines, _Writer(self._drop)).start()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Take a record, unless there is no room."""
+        try:
+            self._lines.put_nowait(record)
+        except queue.Full:
+            self._drop()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - as logging calls it
+        """Count it; to complain might take as long as to write."""
+        self._drop()
+
+    def finish(self) -> None:
+        """Wait for the lines that were taken, but not for ever."""
+        lines = self._lines
+        with lines.all_tasks_done:
+            lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, _LAST_LINES_TIME)
+
+    def _drop(self) -> None:
+        if self.dropped is not None:
+            self.dropped()
+
+
+class _Writer(logging.Handler):
+    """Writes lines past Python's own buffer, whose lock would keep the process from ending."""
+
+    def __init__(self, dropped: Callable[[], None]) -> None:
+        super().__init__()
+        self._dropped = dropped
+
+    def createLock(self) -> None:  # noqa: N802 - as logging calls it
+        """Have no lock: there is one thread, and when it hangs, nobody else is to wait for it at the end."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, however long that takes."""
+        line = f"{record.getMessage()}\n".encode("utf-8", "backslashreplace")
+        try:
+            while line:
+                line = line[os.write(_STANDARD_ERROR, line) :]
+        except OSError:  # nobody reads it any more
+            self._dropped()
+
+
+@contextmanager
+def log_as_json() -> Generator[Log]:
+    """Have everything that is logged go to standard error, a line each, without anybody waiting for it."""
+    log = Log()
+    logging.root.handlers = [log]
+    logging.root.setLevel(logging.WARNING)
+    own = logging.getLogger("remit")
+    own.handlers = []  # what a command prints for people
+    own.setLevel(logging.INFO)
+    try:
+        yield log
+    finally:
+        log.finish()

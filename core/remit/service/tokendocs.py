@@ -209,6 +209,7 @@ VERIFY: Final[dict[str, Any]] = {
         _VERIFIED,
         401,
         403,
+        429,
         example={
             **{name: value for name, value in _ISSUED_EXAMPLE.items() if name != "token"},
             "chain": [_ID],

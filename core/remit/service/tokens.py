@@ -52,16 +52,25 @@ _CHALLENGE: Final = 'Bearer realm="remit", error="invalid_token"'
 
 def router(instance: Instance, gate: Gate) -> APIRouter:
     """Return the routes under `/v1` that concern tokens."""
-    tokens = _Tokens(instance)
+    tokens = _Tokens(instance, gate)
 
     async def admin(request: Request) -> None:
         gate.admin(request)
+
+    async def verifier(request: Request) -> None:
+        gate.verifier(request)
 
     restricted: dict[str, Any] = {"dependencies": [Depends(admin)]}
     routes = APIRouter(tags=["tokens"])
     routes.add_api_route("/v1/tokens", tokens.issue, methods=["POST"], **restricted, **tokendocs.ISSUE)
     routes.add_api_route("/v1/tokens", tokens.listed, methods=["GET"], **restricted, **tokendocs.LIST)
-    routes.add_api_route("/v1/tokens/verify", tokens.verify, methods=["POST"], **tokendocs.VERIFY)
+    routes.add_api_route(
+        "/v1/tokens/verify",
+        tokens.verify,
+        methods=["POST"],
+        dependencies=[Depends(verifier)],
+        **tokendocs.VERIFY,
+    )
     routes.add_api_route(
         "/v1/tokens/{token_id}", tokens.revoke, methods=["DELETE"], **restricted, **tokendocs.REVOKE
     )
@@ -70,8 +79,8 @@ def router(instance: Instance, gate: Gate) -> APIRouter:
 
 
 class _Tokens:
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
+    def __init__(self, instance: Instance, gate: Gate) -> None:
+        self._instance, self._gate = instance, gate
         self._nonces = Nonces(instance)
         self._register = Register(instance)
 
@@ -153,6 +162,7 @@ class _Tokens:
         request.state.code = denial.code
         headers = {NONCE: self._nonces.make()[0]}
         if status == HTTPStatus.UNAUTHORIZED:
+            self._gate.failed_verification(request)
             headers["WWW-Authenticate"] = _CHALLENGE
         return JSONResponse(denial.to_dict(), status, headers=headers)
 
