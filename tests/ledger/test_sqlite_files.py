@@ -94,16 +94,13 @@ def test_a_timeout_that_makes_no_sense_is_refused(open_: Open, path: Path, timeo
     assert not path.exists()
 
 
-def test_what_is_no_regular_file_is_refused_at_once(
-    open_: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)  # a message shows 80 characters of a path, and so all of these names
+def test_what_is_no_regular_file_is_refused_at_once(open_: Open, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
     for name in ("pipe", "folder", "nowhere"):
-        with pytest.raises(ConfigError, match=name):
-            open_(Path(name))
+        with pytest.raises(ConfigError, match=r"is not a regular file|is not there"):
+            open_(tmp_path / name)
     assert not (tmp_path / "missing").exists()
 
 
