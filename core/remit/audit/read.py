@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from remit.encoding import JsonObject
     from remit.record import AuditRecord
 
-__all__ = ["LogEntry", "read_log"]
+__all__ = ["LogEntry", "entry_of", "read_log"]
 
 _MOST: Final = 1_000_000
 _MAX_POLL: Final = 3600
@@ -69,15 +69,15 @@ def _entries(path: str, source: Source, last: int | None, poll: float | None) ->
         with source.snapshot() as snapshot:
             seen = 0
             for data in _known(source, snapshot, last):
-                entry = _entry(data)
+                entry = entry_of(data)
                 seen = max(seen, entry.seq or 0)
                 yield entry
             if poll is not None:
                 if last == 0:
-                    seen = next((_entry(data).seq or 0 for data in source.last_lines(snapshot)), 0)
+                    seen = next((entry_of(data).seq or 0 for data in source.last_lines(snapshot)), 0)
                 pause = poll
                 for data in source.new_lines(snapshot, seen, lambda: time.sleep(pause)):
-                    yield _entry(data)
+                    yield entry_of(data)
     except OSError as error:
         raise unreadable(path, error) from None
 
@@ -90,7 +90,8 @@ def _known(source: Source, snapshot: Snapshot, last: int | None) -> Iterator[byt
     return iter(newest)
 
 
-def _entry(data: bytes) -> LogEntry:
+def entry_of(data: bytes) -> LogEntry:
+    """Return what stands in one line of a log, also when it cannot be read."""
     try:
         line = parse_line(data)
     except EncodingError as error:

@@ -114,8 +114,10 @@ def tokens_in(text: str) -> list[JsonValue]:
     return chain
 
 
-def nonce_in(proof: str) -> object:
+def nonce_in(proof: str | None) -> object:
     """Return the nonce that a proof carries, which nobody has verified; None where it carries none."""
+    if proof is None:
+        return None
     try:
         return Envelope.read(proof, PROOF, max_size=MAX_PROOF_SIZE).unverified_payload().get("nonce")
     except EncodingError:

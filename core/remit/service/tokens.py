@@ -16,19 +16,18 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
 from remit.capability import SECRET_PREFIX, Capability
-from remit.encoding import EncodingError, JsonObject
+from remit.encoding import JsonObject
 from remit.errors import ConfigError, Denied
-from remit.proof import MAX_PROOF_SIZE
 from remit.service import tokendocs
 from remit.service.asked import check_members, invalid, read_issue
-from remit.service.chains import check_agents
+from remit.service.chains import check_agents, nonce_in
 from remit.service.details import scope_of
 from remit.service.errors import status_of
 from remit.service.intake import read_json, read_query
 from remit.service.nonces import Nonces
 from remit.service.register import Register
 from remit.service.telemetry import note
-from remit.token import PROOF, Envelope, unverified_claims
+from remit.token import unverified_claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,7 +147,7 @@ class _Tokens:
         return JSONResponse({"nonce": nonce, "expires_at": expires_at})
 
     def _decide(self, presented: _Presented, tool: str) -> None:
-        carried = _nonce_in(presented.proof)
+        carried = nonce_in(presented.proof)
         asked: str | None = None
         if carried is not None or self._instance.config.service.require_nonce:
             # A nonce that is not this service's is not the one that is asked for, whichever that is.
@@ -218,13 +217,3 @@ def _text(body: JsonObject, name: str) -> str | None:
     if name in body and not isinstance(value, str):
         raise invalid(f"{name} must be text.")
     return cast("str | None", value)
-
-
-def _nonce_in(proof: str | None) -> object:
-    """Return the nonce that a proof carries, which nobody has verified; None where it carries none."""
-    if proof is None:
-        return None
-    try:
-        return Envelope.read(proof, PROOF, max_size=MAX_PROOF_SIZE).unverified_payload().get("nonce")
-    except EncodingError:
-        return None  # the guard says what is wrong with it

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from remit.audit import LogEntry
-from remit.audit.line import parse_line, record_of
+from remit.audit.read import entry_of
 from remit.audit.source import source_of, unreadable
-from remit.encoding import EncodingError
 from remit.errors import ConfigError
 from remit.record import AuditRecord
 
@@ -192,19 +191,8 @@ class _Look:
                 return
             self.looked_at += 1
             if self._wanted is None or self._wanted(data):
-                yield _entry(data)
+                yield entry_of(data)
         self.is_whole = True
-
-
-def _entry(data: bytes) -> LogEntry:
-    try:
-        line = parse_line(data)
-    except EncodingError as error:
-        return LogEntry(None, {}, None, f"the line {error}")
-    try:
-        return LogEntry(line.seq, line.members, record_of(line.members))
-    except EncodingError as error:
-        return LogEntry(line.seq, line.members, None, f"the line {error}")
 
 
 def of_tokens(data: bytes) -> bool:
